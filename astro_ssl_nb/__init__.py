@@ -1,0 +1,31 @@
+"""Learn a representation of astronomical images from measured properties, then classify with few labels.
+
+The public names below are loaded when they are first used, so that ``import astro_ssl_nb`` costs next to nothing
+and a program that only reads cutouts never imports torch.
+"""
+
+import warnings as _warnings
+
+import lazy_loader as _lazy
+
+# fastai trips this while it is imported; nobody who reads a notebook can do anything about it.
+_warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules={"figures"},
+    submod_attrs={
+        "properties": ["COLOURS", "MAGNITUDES", "REDSHIFT", "SIZES", "Property", "property_values"],
+        "stretch": ["Stretch", "lupton_rgb"],
+        "losses": ["masked_l1"],
+        "backbones": ["create_backbone", "load_backbone", "save_backbone"],
+        "cutouts": ["CutoutSet"],
+        "dataloaders": ["CutoutDataLoaders"],
+        "learners": ["class_learner", "property_learner"],
+        "representations": ["cluster_scores", "embed"],
+        "label_curves": ["label_curve", "label_efficiency", "labelled_subset", "mean_interval", "paired_difference"],
+        "summary": ["record"],
+    },
+)

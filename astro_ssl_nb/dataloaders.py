@@ -1,0 +1,203 @@
+"""fastai DataLoaders over CutoutSets that read, stretch and augment whole batches at once."""
+
+import random
+
+import numpy as np
+import torch
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+
+from astro_ssl_nb.properties import property_values
+from astro_ssl_nb.stretch import Stretch
+
+# Pixels by which a training cutout may be off centre: astrometry and slicing leave about one.
+MAX_SHIFT = 2
+
+
+class CutoutLoader(DataLoader):
+    """A fastai DataLoader whose batch is one fancy index into the images.
+
+    Parameters
+    ----------
+    cutouts : CutoutSet
+    targets : Tensor of N rows, or None for unlabelled cutouts
+    stretch : Stretch
+        Applied to the batch on its device.
+    bs : int, default=64
+    train : bool, default=False
+        Shuffle, drop a last batch that is not full, and augment.
+    seed : int, default=0
+        Of the order and of the augmentation.
+    describe : callable, default=str
+        A target, or a decoded prediction, in words, for `show_batch` and `show_results`.
+    """
+
+    def __init__(self, cutouts, targets, stretch, *, bs=64, train=False, seed=0, device=None, describe=str):
+        if len(cutouts) == 0:
+            raise ValueError("a loader got no cutouts: the set, or the part that was selected of it, is empty")
+        # A set smaller than a batch is one batch: dropping it would leave nothing to train on.
+        bs = min(bs, len(cutouts))
+        super().__init__(range(len(cutouts)), bs=bs, shuffle=train, drop_last=train, device=device)
+        self.cutouts, self.targets, self.stretch, self.seed, self.describe = cutouts, targets, stretch, seed, describe
+        self.rng = random.Random(seed)
+        self.n_inp = 1
+
+    def create_batch(self, rows):
+        rows = np.asarray(rows)
+        images = torch.from_numpy(np.ascontiguousarray(self.cutouts.read(rows)))
+        return (images,) if self.targets is None else (images, self.targets[rows])
+
+    def retain(self, res, b):
+        return res
+
+    def after_batch(self, batch):
+        images, *targets = batch
+        x = self.stretch(images)
+        return (augment(x, self.rng) if self.shuffle else x, *targets)
+
+    def new(self, dataset=None, cls=None, **kwargs):
+        train = kwargs.get("shuffle", self.shuffle)
+        options = {"bs": kwargs.get("bs", self.bs), "device": self.device, "seed": self.seed, "describe": self.describe}
+        return type(self)(self.cutouts, self.targets, self.stretch, train=train, **options)
+
+    def show_batch(self, b=None, max_n=9, **kwargs):
+        """Show cutouts as colour pictures, with their targets."""
+        from astro_ssl_nb import figures
+
+        return figures.show_batch(b or self.one_batch(), self, max_n=max_n)
+
+    def show_results(self, b, out, max_n=9, **kwargs):
+        """Show cutouts with target and prediction."""
+        from astro_ssl_nb import figures
+
+        return figures.show_batch(b, self, predictions=out, max_n=max_n)
+
+
+def augment(x, rng):
+    """Turn, mirror and shift each image of a batch at random, without interpolation.
+
+    The sky has no up or down, and a cutout is centred to about a pixel: none of this changes what an object is.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, H, W), H == W
+    rng : random.Random
+
+    Returns
+    -------
+    Tensor of the same shape, one of 8 orientations and a shift of up to MAX_SHIFT pixels for each image
+    """
+    n, _, side, _ = x.shape
+    generator = torch.Generator().manual_seed(rng.getrandbits(60))
+    draw = torch.rand(5, n, generator=generator)
+    index = torch.arange(side)
+    rows, columns = (
+        torch.where(flip[:, None] < 0.5, index, index.flip(0)) + shift[:, None]
+        for flip, shift in zip(draw[:2], (draw[2:4] * (2 * MAX_SHIFT + 1)).long() - MAX_SHIFT, strict=True)
+    )
+    rows, columns = (i.clamp(0, side - 1).to(x.device) for i in (rows, columns))
+    # Swapping what the two indices mean transposes the image in the same single gather.
+    swap = (draw[4] < 0.5).to(x.device)[:, None, None]
+    down, across = rows[:, :, None], columns[:, None, :]
+    first, second = torch.where(swap, across.mT, down), torch.where(swap, down.mT, across)
+    image = torch.arange(n, device=x.device)[:, None, None]
+    return x.permute(0, 2, 3, 1)[image, first, second].permute(0, 3, 1, 2)
+
+
+class CutoutDataLoaders(DataLoaders):
+    """DataLoaders of a training and a validation CutoutSet; make them with `for_properties` or `for_classes`."""
+
+    @classmethod
+    def for_properties(cls, train, valid, properties, *, stretch="rgb", bs=64, seed=0, device=None):
+        """DataLoaders that regress properties.
+
+        Targets are standardised by mean and scatter of the training set; an unknown value is NaN.
+
+        Parameters
+        ----------
+        train, valid : CutoutSet
+        properties : sequence of Property
+        stretch : {"rgb", "bands"} or Stretch, default="rgb"
+        bs : int, default=64
+        seed : int, default=0
+
+        Examples
+        --------
+        >>> from astropy.table import Table
+        >>> from astro_ssl_nb import CutoutSet, Property
+        >>> table = Table({"brightness": np.arange(20.0)})
+        >>> cutouts = CutoutSet.from_arrays(np.random.default_rng(0).random((20, 3, 8, 8)), table, bands="gri")
+        >>> dls = CutoutDataLoaders.for_properties(cutouts, cutouts, [Property("b", ("brightness",), "", 0, 99)], bs=4)
+        >>> [tuple(part.shape) for part in dls.one_batch()]
+        [(4, 3, 8, 8), (4, 1)]
+        """
+        values = property_values(train.catalogue, properties)
+        known = np.isfinite(values).sum(0)
+        if (known < 2).any():
+            empty = properties[int(np.argmin(known))].name
+            raise ValueError(f"property {empty!r} is known for {known.min()} of {len(train)} training cutouts: drop it")
+        mean, std = np.nanmean(values, 0), np.maximum(np.nanstd(values, 0), 1e-6)
+        targets = [
+            torch.from_numpy((property_values(part.catalogue, properties) - mean) / std).float()
+            for part in (train, valid)
+        ]
+
+        def describe(target):
+            return "\n".join(
+                f"{p.name} {v:.2f}" for p, v in zip(properties, np.asarray(target) * std + mean, strict=True)
+            )
+
+        dls = cls._make(train, valid, targets, stretch, bs, seed, device, describe)
+        dls.properties, dls.target_mean, dls.target_std = tuple(properties), mean, std
+        dls.c = len(properties)
+        dls.card["properties"] = [one.name for one in properties]
+        return dls
+
+    @classmethod
+    def for_classes(cls, train, valid, *, label="class", stretch="rgb", bs=64, seed=0, device=None):
+        """DataLoaders that classify; `vocab` holds the class names in the order of the outputs.
+
+        Parameters
+        ----------
+        train, valid : CutoutSet
+        label : str, default="class"
+            The label column.
+        stretch : {"rgb", "bands"} or Stretch, default="rgb"
+        bs : int, default=64
+        seed : int, default=0
+
+        Raises
+        ------
+        KeyError, ValueError
+            If there is no such label column, or a validation label that the training set lacks.
+        """
+        names = [part.labels(label) for part in (train, valid)]
+        vocab = np.unique(names[0])
+        strangers = sorted(set(names[1]) - set(vocab))
+        if strangers:
+            raise ValueError(f"the validation set has the classes {strangers}, the training set only {list(vocab)}")
+        targets = [torch.from_numpy(np.searchsorted(vocab, part)) for part in names]
+        dls = cls._make(train, valid, targets, stretch, bs, seed, device, lambda target: str(vocab[int(target)]))
+        dls.vocab = [str(name) for name in vocab]
+        dls.c = len(vocab)
+        dls.card["classes"] = dls.vocab
+        return dls
+
+    @classmethod
+    def _make(cls, train, valid, targets, stretch, bs, seed, device, describe):
+        if not isinstance(stretch, Stretch):
+            stretch = Stretch.fit(train, stretch)
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        shared = {"seed": seed, "device": device, "describe": describe}
+        loaders = [
+            CutoutLoader(train, targets[0], stretch, bs=bs, train=True, **shared),
+            CutoutLoader(valid, targets[1], stretch, bs=2 * bs, **shared),
+        ]
+        dls = cls(*loaders, device=device)
+        dls.stretch, dls.seed = stretch, seed
+        dls.card = {"pixel_scale": train.pixel_scale, "size": train.read([0]).shape[-1], "n_train": len(train)}
+        return dls
+
+    def test_dl(self, cutouts, **kwargs):
+        """An unlabelled loader over other cutouts, for `learn.get_preds(dl=...)`."""
+        return CutoutLoader(cutouts, None, self.stretch, bs=kwargs.get("bs", 2 * self.bs), device=self.device)

@@ -1,0 +1,139 @@
+"""From linear flux to network input: Lupton RGB for three-channel networks, asinh bands for raw ugriz."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+# Parameters of the SDSS example in astropy's documentation of make_lupton_rgb, for frames in nanomaggies.
+LUPTON_STRETCH, LUPTON_Q = 0.5, 10.0
+# asinh turns from linear to logarithmic at this multiple of the pixel noise.
+SOFTENING_IN_NOISE = 3.0
+STRETCHES = ("rgb", "bands")
+
+
+def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
+    """Colour pictures by the method of Lupton et al. (2004, PASP 116, 133), for whole batches.
+
+    The brightness is compressed by asinh while the colour of each pixel is kept. For one image this equals
+    `astropy.visualization.make_lupton_rgb` up to its rounding to 8 bits.
+
+    Parameters
+    ----------
+    flux : Tensor of shape (..., 3, H, W)
+        Linear flux in nanomaggies in the order red, green, blue (SDSS: i, r, g).
+    stretch, Q : float
+        Linear stretch and asinh softening, as in astropy.
+
+    Returns
+    -------
+    Tensor of the same shape, from 0 to 1
+    """
+    intensity = flux.mean(-3, keepdim=True)
+    brightness = torch.asinh(intensity * (Q / stretch)) * (0.1 / float(np.arcsinh(0.1 * Q)))
+    # Where the bands sum to less than no light there is no colour to keep: such pixels are black, as in astropy.
+    scale = torch.where(intensity > 0, brightness / intensity, 0.0)
+    rgb = (flux * scale).clamp(min=0)
+    return rgb / rgb.amax(-3, keepdim=True).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch with its constants: what a backbone saw when it was trained, and must see again.
+
+    Fit it on the training images with `Stretch.fit`; calling it turns a batch of images into network input of zero
+    mean and unit variance a channel.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb.cutouts import CutoutSet
+    >>> noise = np.random.default_rng(0).normal(0, 0.02, (50, 5, 32, 32))
+    >>> cutouts = CutoutSet.from_arrays(noise, Table({"objid": np.arange(50)}), bands="ugriz")
+    >>> stretch = Stretch.fit(cutouts, "bands")
+    >>> batch = stretch(torch.from_numpy(cutouts.images))
+    >>> batch.shape, bool(abs(batch.std() - 1) < 0.1)
+    (torch.Size([50, 5, 32, 32]), True)
+    """
+
+    kind: str
+    bands: tuple[str, ...]
+    planes: tuple[int, ...]
+    noise: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @classmethod
+    def fit(cls, cutouts, kind="rgb", *, sample=2000, seed=0):
+        """Constants from a sample of a CutoutSet.
+
+        Parameters
+        ----------
+        cutouts : CutoutSet
+        kind : {"rgb", "bands"}, default="rgb"
+            "rgb" shows i, r, g (or the three planes of pictures) as red, green, blue by Lupton's method; "bands" keeps
+            every band as a channel, asinh in units of its own pixel noise.
+
+        Raises
+        ------
+        ValueError
+            If the kind is unknown, or "rgb" is asked of bands that lack i, r or g.
+        """
+        if kind not in STRETCHES:
+            raise ValueError(f"unknown stretch {kind!r}: use one of {', '.join(map(repr, STRETCHES))}")
+        bands = cutouts.bands
+        wanted = bands
+        if kind == "rgb":
+            wanted = bands if len(bands) == 3 and not set("irg") <= set(bands) else ("i", "r", "g")
+            if not set(wanted) <= set(bands):
+                raise ValueError(f"stretch 'rgb' needs the bands i, r, g; this set has {' '.join(bands)}: use 'bands'")
+        rows = np.random.default_rng(seed).permutation(len(cutouts))[:sample]
+        images = cutouts.read(np.sort(rows))
+        planes = tuple(bands.index(band) for band in wanted)
+        # Half the scatter of neighbouring pixels' differences is noise, whatever the objects are.
+        pairs = np.diff(images[:, planes].astype(np.float32), axis=-1)
+        noise = np.median(np.abs(pairs), axis=(0, 2, 3)) / 0.6745 / np.sqrt(2)
+        raw = cls(kind, tuple(wanted), planes, tuple(float(max(n, 1e-6)) for n in noise))
+        channels = raw._compress(torch.from_numpy(images))
+        mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)
+        return cls(**{**asdict(raw), "mean": tuple(mean.tolist()), "std": tuple(std.tolist())})
+
+    def refit(self, cutouts):
+        """The same stretch for another image set: pictures get their own constants, fluxes keep these.
+
+        Flux in nanomaggies means the same in every set, so the constants of training hold. A picture's stretch was
+        chosen by whoever made it; only its own mean and scatter a channel bring it near to what the network knows.
+        """
+        own = Stretch.fit(cutouts, self.kind)
+        if len(own.planes) != len(self.planes):
+            raise ValueError(
+                f"the backbone was trained on {len(self.planes)} channels ({' '.join(self.bands)}), "
+                f"this set gives {len(own.planes)} ({' '.join(own.bands)}): fetch the same bands, or use stretch='rgb'"
+            )
+        if cutouts.is_picture:
+            return own
+        if self.bands != own.bands:
+            raise ValueError(
+                f"the backbone was trained on {' '.join(self.bands)}, this set has {' '.join(own.bands)}: "
+                "fetch the bands that it was trained on"
+            )
+        return Stretch(**{**asdict(self), "planes": own.planes})
+
+    @property
+    def n_channels(self):
+        """Channels of the network input."""
+        return len(self.planes)
+
+    def __call__(self, images):
+        """Network input, float Tensor of shape (N, C, H, W), of images of shape (N, B, H, W)."""
+        x = self._compress(images)
+        mean, std = (x.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (x - mean) / std
+
+    def _compress(self, images):
+        x = images if self.planes == tuple(range(images.shape[1])) else images[:, list(self.planes)]
+        if x.dtype == torch.uint8:
+            return x.float() / 255
+        if self.kind == "rgb":
+            return lupton_rgb(x)
+        return torch.asinh(x / (SOFTENING_IN_NOISE * x.new_tensor(self.noise)[:, None, None]))
