@@ -1,5 +1,6 @@
 """Backbones: timm networks that turn an image into features, and the file that carries one with its card."""
 
+import difflib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,7 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
     import timm
 
     if arch not in timm.list_models():
-        near = timm.list_models(f"*{arch[:6]}*")[:5]
+        near = difflib.get_close_matches(arch, timm.list_models(), n=3)
         raise ValueError(f"timm has no architecture {arch!r}" + (f"; near it: {', '.join(near)}" if near else ""))
     if weights == "imagenet":
         return _imagenet(timm, arch, n_channels)

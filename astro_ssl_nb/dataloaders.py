@@ -96,12 +96,12 @@ def augment(x, rng):
         for flip, shift in zip(draw[:2], (draw[2:4] * (2 * MAX_SHIFT + 1)).long() - MAX_SHIFT, strict=True)
     )
     rows, columns = (i.clamp(0, side - 1).to(x.device) for i in (rows, columns))
-    # Swapping what the two indices mean transposes the image in the same single gather.
+    # Where `swap` is set, rows run across and columns run down: the image is transposed in the same single gather.
     swap = (draw[4] < 0.5).to(x.device)[:, None, None]
-    down, across = rows[:, :, None], columns[:, None, :]
-    first, second = torch.where(swap, across.mT, down), torch.where(swap, down.mT, across)
+    rows = torch.where(swap, rows[:, None, :], rows[:, :, None])
+    columns = torch.where(swap, columns[:, :, None], columns[:, None, :])
     image = torch.arange(n, device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, first, second].permute(0, 3, 1, 2)
+    return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
 class CutoutDataLoaders(DataLoaders):

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from astro_ssl_nb.backbones import create_backbone
 from astro_ssl_nb.properties import Property, property_values

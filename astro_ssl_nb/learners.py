@@ -1,6 +1,7 @@
 """Learners: a timm backbone with a head, trained by fastai."""
 
-import fastai.callback.all  # noqa: F401  (fit_one_cycle, fine_tune and lr_find are added to Learner there)
+import fastai.callback.progress  # noqa: F401  (the progress bar is added to every Learner there)
+import fastai.callback.schedule  # noqa: F401  (fit_one_cycle, fine_tune and lr_find are added to Learner there)
 import numpy as np
 import torch
 from fastai.basics import params

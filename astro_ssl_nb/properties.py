@@ -32,7 +32,7 @@ class Property:
     >>> table = Table({"modelMag_g": [18.0, -9999.0], "modelMag_r": [17.4, 18.0]})
     >>> colour = Property("g - r", ("modelMag_g", "modelMag_r"), "mag", -2, 5, np.subtract)
     >>> colour.values(table).round(2)
-    array([ 0.6,  nan], dtype=float32)
+    array([0.6, nan], dtype=float32)
     """
 
     name: str

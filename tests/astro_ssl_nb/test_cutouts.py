@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from PIL import Image
+
+import astro_ssl_nb as ssl
+
+
+def test_a_saved_set_comes_back_whole(blobs, tmp_path):
+    folder = blobs[::2].save(tmp_path / "half")
+    again = ssl.CutoutSet.open(folder)
+    np.testing.assert_array_equal(again.images, blobs.images[::2])
+    assert isinstance(again.images, np.memmap)
+    assert again.catalogue["objid"].dtype == np.uint64
+    np.testing.assert_array_equal(again.catalogue["objid"], blobs.catalogue["objid"][::2])
+    np.testing.assert_array_equal(again.catalogue["modelMag_u"].mask, blobs.catalogue["modelMag_u"].mask[::2])
+    assert again.catalogue["modelMag_u"].unit == "mag"
+    assert again.bands == tuple("ugriz") and again.pixel_scale == 0.396 and again.card["survey"] == "blobs"
+    assert again.checksum() == blobs[::2].checksum() != blobs[1::2].checksum()
+
+
+def test_nothing_is_overwritten(blobs, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileExistsError, match="mine exists"):
+        blobs.save(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["images.npy", "catalogue.parquet", "card.json"])
+def test_a_missing_file_is_named(blobs, tmp_path, name):
+    folder = blobs[:5].save(tmp_path / "set")
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} missing"):
+        ssl.CutoutSet.open(folder)
+
+
+def test_a_wrong_row_count_is_refused(blobs, tmp_path):
+    folder = blobs[:5].save(tmp_path / "set")
+    np.save(folder / "images.npy", blobs.images[:4])
+    with pytest.raises(ValueError, match="4 images but 5 catalogue rows"):
+        ssl.CutoutSet.open(folder)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "catalogue.parquet", "card.json"])
+def test_a_broken_file_is_refused(blobs, tmp_path, name):
+    folder = blobs[:5].save(tmp_path / "set")
+    (folder / name).write_bytes((folder / name).read_bytes()[:40])
+    with pytest.raises(ValueError, match="cannot be read as a CutoutSet"):
+        ssl.CutoutSet.open(folder)
+
+
+def test_images_that_would_run_code_are_not_loaded(tmp_path, blobs):
+    folder = blobs[:5].save(tmp_path / "set")
+    np.save(folder / "images.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="cannot be read as a CutoutSet"):
+        ssl.CutoutSet.open(folder)
+
+
+def test_bands_must_name_the_planes():
+    with pytest.raises(ValueError, match="name 3 planes, the images have 5"):
+        ssl.CutoutSet.from_arrays(np.zeros((2, 5, 8, 8)), Table({"objid": [1, 2]}), bands="gri")
+
+
+def test_a_label_column_that_is_not_there_is_named(blobs):
+    with pytest.raises(KeyError, match="no label column 'kind'"):
+        blobs.labels("kind")
+
+
+def test_split_is_disjoint_complete_and_repeatable(blobs):
+    parts = blobs.split((0.6, 0.2, 0.2), seed=3)
+    ids = [set(part.catalogue["objid"]) for part in parts]
+    assert set.union(*ids) == set(blobs.catalogue["objid"]) and sum(map(len, ids)) == len(blobs)
+    assert [len(part) for part in parts] == pytest.approx([180, 60, 60], abs=3)
+    assert ids == [set(part.catalogue["objid"]) for part in blobs.split((0.6, 0.2, 0.2), seed=3)]
+    assert ids != [set(part.catalogue["objid"]) for part in blobs.split((0.6, 0.2, 0.2), seed=4)]
+
+
+def test_no_two_parts_share_a_pixel_of_the_sky():
+    # A crowded patch: 400 cutouts of 32 pixels (12.7 arcsec) in 6 x 6 arcmin, and each object twice.
+    rng = np.random.default_rng(1)
+    ra, dec = 10 + rng.uniform(0, 0.1, 200) / np.cos(np.radians(30)), 30 + rng.uniform(0, 0.1, 200)
+    table = Table({"objid": np.tile(np.arange(200), 2), "ra": np.tile(ra, 2), "dec": np.tile(dec, 2)})
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((400, 1, 32, 32)), table, bands="r")
+    first, second = cutouts.split((0.5, 0.5), seed=0)
+    assert not set(first.catalogue["objid"]) & set(second.catalogue["objid"])
+    d_ra = np.abs(np.subtract.outer(first.catalogue["ra"], second.catalogue["ra"])) * np.cos(np.radians(30)) * 3600
+    d_dec = np.abs(np.subtract.outer(first.catalogue["dec"], second.catalogue["dec"])) * 3600
+    assert np.maximum(d_ra, d_dec).min() > 32 * 0.396
+
+
+def test_splits_that_cannot_be_are_refused(blobs):
+    with pytest.raises(ValueError, match="sum to 1"):
+        blobs.split((0.5, 0.6))
+    with pytest.raises(ValueError, match="too few"):
+        blobs[:2].split((0.8, 0.1, 0.1))
+
+
+def test_own_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    paths = sorted(tmp_path.glob("*.png"))
+    cutouts = ssl.CutoutSet.from_image_files(paths, Table({"label": ["a", "b", "a"]}), size=24)
+    assert cutouts.images.shape == (3, 3, 24, 24) and cutouts.images.dtype == np.uint8
+    assert cutouts.is_picture and cutouts.bands == ("R", "G", "B")
+    assert list(cutouts.catalogue["objid"]) == [0, 1, 2]
+    card = json.loads((cutouts.save(tmp_path / "set") / "card.json").read_text())
+    assert card["bands"] == ["R", "G", "B"]
+
+
+def test_own_fits_images_keep_their_flux(tmp_path):
+    y, x = np.mgrid[:64, :64] - 31.5
+    image = np.exp(-(x**2 + y**2) / 50).astype("float32")
+    fits.writeto(tmp_path / "one.fits", np.stack([image, 2 * image]))
+    cutouts = ssl.CutoutSet.from_image_files([tmp_path / "one.fits"], Table({"objid": [1]}), size=32)
+    assert cutouts.images.shape == (1, 2, 32, 32)
+    np.testing.assert_allclose(cutouts.images.sum((0, 2, 3)), [image.sum(), 2 * image.sum()], rtol=0.02)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "page.jpeg").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match=r"page.jpeg cannot be read"):
+        ssl.CutoutSet.from_image_files([tmp_path / "page.jpeg"], Table({"objid": [1]}))

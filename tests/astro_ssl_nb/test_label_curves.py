@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import astro_ssl_nb as ssl
+
+
+@pytest.fixture(scope="module")
+def curve(parts, backbone):
+    train, _, test = parts
+    arms = {"pretext": backbone, "scratch": None, "photometry": ssl.MAGNITUDES, "sizes": ssl.SIZES[:2]}
+    return ssl.label_curve(train, test, arms=arms, sizes=(3, 12), seeds=2, arch="resnet10t")
+
+
+def test_a_row_a_run(curve):
+    names = ["arm", "probe", "n_labels", "seed", "accuracy", "balanced_accuracy", "macro_f1", "seconds"]
+    assert list(curve.columns) == names
+    runs = curve.groupby(["arm", "probe"]).size().to_dict()
+    frozen = {(arm, probe): 4 for arm in ("pretext", "scratch", "photometry", "sizes") for probe in ("linear", "knn")}
+    assert runs == frozen | {("pretext", "finetune"): 4, ("scratch", "finetune"): 4}
+    assert curve.seconds.gt(0).all() and curve.accuracy.between(0, 1).all()
+
+
+def test_the_control_knows_only_its_columns(curve):
+    means = curve[(curve.n_labels == 12) & (curve.probe == "linear")].groupby("arm").accuracy.mean()
+    assert means["sizes"] == 1.0  # the classes are widths, and this arm is given the width
+    assert means["photometry"] < 0.65  # magnitudes say nothing about them
+    assert means["pretext"] > 0.75
+
+
+def test_the_same_call_gives_the_same_numbers(curve, parts, backbone):
+    train, _, test = parts
+    again = ssl.label_curve(
+        train, test, arms={"pretext": backbone, "scratch": None}, sizes=(3,), seeds=1, arch="resnet10t"
+    )
+    keys = ["arm", "probe", "n_labels", "seed"]
+    both = again.merge(curve, on=keys)
+    assert len(both) == len(again) == 6
+    np.testing.assert_array_equal(both.accuracy_x, both.accuracy_y)
+
+
+def test_subsets_are_balanced_nested_and_redrawn():
+    labels = np.array(["A"] * 50 + ["B"] * 30)
+    subsets = [ssl.labelled_subset(labels, size, seed=0) for size in (5, 10, 30)]
+    for size, rows in zip((5, 10, 30), subsets, strict=True):
+        assert np.unique(labels[rows], return_counts=True)[1].tolist() == [size, size]
+    assert set(subsets[0]) < set(subsets[1]) < set(subsets[2])
+    assert set(subsets[0]) != set(ssl.labelled_subset(labels, 5, seed=1))
+    with pytest.raises(ValueError, match="class 'B' has 30 training objects"):
+        ssl.labelled_subset(labels, 31, seed=0)
+
+
+def test_bad_requests_are_refused_before_anything_runs(parts):
+    train, _, test = parts
+    with pytest.raises(ValueError, match="unknown probe"):
+        ssl.label_curve(train, test, arms={"scratch": None}, probes=("svm",))
+    with pytest.raises(KeyError, match="no label column 'kind'"):
+        ssl.label_curve(train, test, "kind", arms={"scratch": None})
+    with pytest.raises(ValueError, match="500 labels a class"):
+        ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
+
+
+def made_up(scores):
+    rows = [
+        (arm, "linear", n, seed, score + 0.001 * seed)
+        for arm, by_size in scores.items()
+        for n, score in by_size.items()
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
+
+
+def test_label_efficiency_counts_the_labels_that_the_baseline_needs():
+    curve = made_up({"pretext": {5: 0.8, 20: 0.95}, "scratch": {5: 0.6, 20: 0.8}})
+    table = ssl.label_efficiency(curve, "pretext", "scratch").set_index("n_labels")
+    assert table.efficiency[5] == pytest.approx(4)
+    assert not table.lower_bound[5]
+    assert table.lower_bound[20] and table.efficiency[20] == pytest.approx(1)
+    with pytest.raises(ValueError, match="no arm 'imagenet'"):
+        ssl.label_efficiency(curve, baseline="imagenet")
+
+
+def test_differences_are_paired_by_seed():
+    curve = made_up({"pretext": {5: 0.8}, "scratch": {5: 0.7}})
+    mean, low, high = ssl.paired_difference(curve, ("pretext", "linear"), ("scratch", "linear"), n_labels=5)
+    assert mean == pytest.approx(0.1) and high - low == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
+        ssl.paired_difference(curve, ("imagenet", "linear"), ("scratch", "linear"), n_labels=5)
+
+
+def test_cluster_scores_find_what_is_there():
+    labels = np.repeat(["A", "B"], 50)
+    rng = np.random.default_rng(0)
+    apart = rng.normal(0, 1, (100, 4)) + 10 * (labels == "A")[:, None]
+    assert ssl.cluster_scores(apart, labels, seeds=2).ari.min() == 1
+    assert ssl.cluster_scores(rng.normal(0, 1, (100, 4)), labels, seeds=2).ari.max() < 0.2
+
+
+def test_random_features_depend_on_the_seed_and_on_nothing_else(parts):
+    test = parts[2]
+    once = ssl.embed(None, test, arch="resnet10t", seed=0)
+    np.testing.assert_array_equal(once, ssl.embed(None, test, arch="resnet10t", seed=0))
+    assert not np.allclose(once, ssl.embed(None, test, arch="resnet10t", seed=1))
+    assert once.shape == (len(test), 512) and once.dtype == np.float32

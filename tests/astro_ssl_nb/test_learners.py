@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from fastai.learner import Learner
+from safetensors.torch import load_file, save_file
+
+import astro_ssl_nb as ssl
+from astro_ssl_nb.backbones import read_card
+from astro_ssl_nb.dataloaders import augment
+from astro_ssl_nb.learners import predict_properties
+
+
+def test_a_property_learner_learns_to_measure(learn, parts):
+    test = parts[2]
+    truth = ssl.property_values(test.catalogue, ssl.MAGNITUDES)
+    error = np.nanmean(np.abs(predict_properties(learn, test) - truth), axis=0)
+    of_the_mean = np.nanmean(np.abs(truth - np.nanmean(truth, axis=0)), axis=0)
+    assert (error < 0.4 * of_the_mean).all()
+
+
+def test_metrics_are_in_magnitudes(learn):
+    prediction, target = learn.get_preds()
+    error = (prediction - target).abs().numpy() * learn.dls.target_std
+    names = learn.recorder.metric_names
+    assert names[3] == "modelMag_u MAE [mag]"
+    np.testing.assert_allclose(learn.validate()[1:], np.nanmean(error, axis=0), rtol=1e-3)
+
+
+def test_unknown_values_carry_no_gradient():
+    prediction = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    loss = ssl.masked_l1(prediction, torch.tensor([[0.0, torch.nan], [torch.nan, torch.nan]]))
+    loss.backward()
+    assert loss.item() == 1.0
+    assert prediction.grad.tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    assert ssl.masked_l1(prediction, torch.full((2, 2), torch.nan)).item() == 0
+
+
+def test_it_is_a_fastai_learner(learn, capsys):
+    assert isinstance(learn, Learner)
+    found = learn.lr_find(num_it=8, show_plot=False)
+    assert 0 < found.valley < 10
+    learn.show_results(max_n=4)
+    learn.dls.show_batch(max_n=4)
+    x, y = learn.dls.one_batch()
+    assert x.shape == (25, 3, 16, 16) and y.shape == (25, 5)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(parts):
+    def trained(seed):
+        torch.manual_seed(np.random.randint(1 << 30))  # whatever went on before must not matter
+        dls = ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES, bs=25, seed=seed)
+        learn = ssl.property_learner(dls, "resnet10t")
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1)
+        return learn.model[1][-1].weight.detach().clone()
+
+    once = trained(0)
+    assert torch.equal(once, trained(0))
+    assert not torch.equal(once, trained(1))
+
+
+def test_augmentation_keeps_every_pixel_inside_and_turns_all_ways():
+    import random
+
+    x = torch.arange(64.0).reshape(1, 1, 8, 8).repeat(4000, 1, 1, 1)
+    out = augment(x, random.Random(0))
+    assert out.shape == x.shape
+    # The centre of a turned, unshifted image is one of 8 arrangements of its four middle pixels.
+    middles = {tuple(image[3:5, 3:5].ravel().tolist()) for image in out[:, 0]}
+    original = x[0, 0, 3:5, 3:5]
+    turned = [torch.rot90(m, k) for m in (original, original.T) for k in range(4)]
+    assert {tuple(m.ravel().tolist()) for m in turned} <= middles
+    assert torch.equal(augment(x, random.Random(1)), augment(x, random.Random(1)))
+    assert not torch.equal(out, augment(x, random.Random(1)))
+
+
+def test_a_backbone_comes_back_with_its_card(learn, backbone):
+    network, card = ssl.load_backbone(backbone)
+    for name, value in learn.model[0].state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value)
+    assert card["arch"] == "resnet10t" and card["stretch"] == learn.dls.stretch
+    assert card["properties"] == [f"modelMag_{band}" for band in "ugriz"]
+    assert card["pixel_scale"] == 0.396 and card["metrics"] == {"mae": 0.1}
+
+
+def test_a_wrong_backbone_is_refused(backbone, parts, tmp_path):
+    train, valid, _ = parts
+    dls = ssl.CutoutDataLoaders.for_classes(train, valid)
+    with pytest.raises(ValueError, match="holds a resnet10t, not a resnet18"):
+        ssl.class_learner(dls, "resnet18", weights=backbone)
+    five = ssl.CutoutDataLoaders.for_classes(train, valid, stretch="bands")
+    with pytest.raises(ValueError, match=r"takes 3 channels .* the data give 5"):
+        ssl.class_learner(five, weights=backbone)
+    with pytest.raises(FileNotFoundError, match="no backbone at"):
+        ssl.embed(tmp_path / "none.safetensors", valid)
+    (tmp_path / "broken.safetensors").write_bytes(backbone.read_bytes()[:1000])
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "pickle.safetensors")
+    save_file(load_file(backbone), tmp_path / "bare.safetensors")
+    for name in ("broken", "pickle", "bare"):
+        with pytest.raises(ValueError, match="not a backbone written by save_backbone"):
+            read_card(tmp_path / f"{name}.safetensors")
+
+
+def test_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match="timm has no architecture 'resnet18x'; near it: resnet18"):
+        ssl.create_backbone("resnet18x")
+
+
+def test_imagenet_weights_come_without_a_network(parts):
+    import timm
+
+    network = ssl.create_backbone("tf_efficientnet_lite0", weights="imagenet")
+    start = timm.create_model("tf_efficientnet_lite0").conv_stem.weight
+    assert not torch.equal(network.backbone.conv_stem.weight, start)
+    # The batch norms of trained weights carry the statistics of photographs.
+    assert network.backbone.bn1.running_var.std() > 0
+    assert ssl.embed("imagenet", parts[2]).shape == (len(parts[2]), 1280)
+
+
+def test_class_learner_beats_chance_and_predicts_names(parts, backbone):
+    train, valid, test = parts
+    dls = ssl.CutoutDataLoaders.for_classes(train, valid, bs=25)
+    learn = ssl.class_learner(dls, weights=backbone)
+    with learn.no_bar(), learn.no_logging():
+        learn.fine_tune(3)
+    scores, _ = learn.get_preds(dl=dls.test_dl(test))
+    torch.testing.assert_close(scores.sum(1), torch.ones(len(test)))
+    assert np.mean(np.array(dls.vocab)[scores.argmax(1)] == test.labels("class")) > 0.85
+    learn.show_results(max_n=4)
+
+
+def test_loaders_need_the_right_targets(parts, learn):
+    train, valid, _ = parts
+    classes = ssl.CutoutDataLoaders.for_classes(train, valid)
+    with pytest.raises(ValueError, match="for_properties"):
+        ssl.property_learner(classes)
+    with pytest.raises(ValueError, match="for_classes"):
+        ssl.class_learner(learn.dls)
+    with pytest.raises(KeyError, match="needs the column"):
+        ssl.CutoutDataLoaders.for_properties(train, valid, ssl.REDSHIFT)
+    relabelled = valid[:3]
+    relabelled.catalogue["class"] = ["NARROW", "WIDE", "STRANGE"]
+    with pytest.raises(ValueError, match="STRANGE"):
+        ssl.CutoutDataLoaders.for_classes(train, relabelled)
+
+
+def test_a_property_that_nobody_measured_is_named(parts):
+    train, valid, _ = parts
+    table = Table({"petroR50_r": np.full(20, -9999.0)})
+    empty = ssl.CutoutSet.from_arrays(np.zeros((20, 5, 16, 16)), table)
+    with pytest.raises(ValueError, match="'log petroR50_r' is known for 0 of 20"):
+        ssl.CutoutDataLoaders.for_properties(empty, empty, ssl.SIZES[:1])

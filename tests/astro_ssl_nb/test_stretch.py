@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from astropy.visualization import make_lupton_rgb
+
+import astro_ssl_nb as ssl
+
+
+def test_lupton_rgb_is_astropys():
+    flux = np.random.default_rng(0).gamma(0.3, 2, (4, 3, 40, 40)).astype("float32") - 0.05
+    ours = ssl.lupton_rgb(torch.from_numpy(flux)).numpy() * 255
+    for mine, planes in zip(ours, flux, strict=True):
+        theirs = make_lupton_rgb(*planes, stretch=0.5, Q=10).transpose(2, 0, 1)
+        assert np.abs(mine - theirs).max() <= 1.01  # astropy rounds to whole numbers
+
+
+def test_rgb_shows_i_r_g_whatever_the_order_of_the_bands(blobs):
+    images = blobs.images[:3].copy()
+    images[:, 3] *= 3
+    swapped = ssl.CutoutSet.from_arrays(images[:, ::-1], blobs.catalogue[:3], bands="zirgu")
+    straight = ssl.CutoutSet.from_arrays(images, blobs.catalogue[:3], bands="ugriz")
+    x, y = (ssl.Stretch.fit(one)(torch.from_numpy(np.array(one.images))) for one in (straight, swapped))
+    torch.testing.assert_close(x, y)
+
+
+def test_bands_are_scaled_by_their_own_noise():
+    rng = np.random.default_rng(0)
+    sigma = np.array([0.01, 0.1])
+    images = rng.normal(0, 1, (50, 2, 16, 16)) * sigma[:, None, None]
+    stretch = ssl.Stretch.fit(ssl.CutoutSet.from_arrays(images, Table({"objid": np.arange(50)}), bands="gr"), "bands")
+    np.testing.assert_allclose(stretch.noise, sigma, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["rgb", "bands"])
+def test_network_input_is_standardised(blobs, kind):
+    stretch = ssl.Stretch.fit(blobs, kind)
+    x = stretch(torch.from_numpy(np.array(blobs.images)))
+    assert x.shape[1] == stretch.n_channels == {"rgb": 3, "bands": 5}[kind]
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(x.shape[1]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3)), torch.ones(x.shape[1]), atol=1e-3, rtol=0)
+
+
+def test_what_cannot_be_stretched_is_refused(blobs):
+    with pytest.raises(ValueError, match="unknown stretch 'log'"):
+        ssl.Stretch.fit(blobs, "log")
+    two = ssl.CutoutSet.from_arrays(blobs.images[:, :2], blobs.catalogue, bands="ug")
+    with pytest.raises(ValueError, match="needs the bands i, r, g; this set has u g"):
+        ssl.Stretch.fit(two, "rgb")
+
+
+def test_fluxes_keep_the_constants_of_training_and_pictures_do_not(blobs):
+    stretch = ssl.Stretch.fit(blobs)
+    assert stretch.refit(blobs[:20]).mean == stretch.mean
+    picture = ssl.CutoutSet.from_arrays(
+        np.random.default_rng(0).integers(0, 99, (9, 3, 16, 16)).astype(np.uint8), blobs.catalogue[:9], bands="RGB"
+    )
+    assert stretch.refit(picture).mean != stretch.mean
+    with pytest.raises(ValueError, match="trained on 5 channels"):
+        ssl.Stretch.fit(blobs, "bands").refit(picture)
