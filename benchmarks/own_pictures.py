@@ -1,0 +1,70 @@
+"""Few labels on your own pictures: a pretrained backbone against ImageNet, random features and scratch.
+
+    python benchmarks/own_pictures.py --images folder --labels labels.csv --backbone runs/demo/backbone.safetensors
+
+`labels.csv` has a column `objid`, the file name without its ending, and a label column.
+"""
+
+import argparse
+from pathlib import Path
+
+from astropy.table import Table
+
+import astro_ssl_nb as ssl
+
+
+def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
+    """Pictures that have a label, and labels that have a picture, as a CutoutSet.
+
+    `drop` lists labels to leave out, `merge` pairs (label, new name).
+    """
+    table = Table.read(labels)
+    files = {path.stem: path for path in sorted(Path(images).iterdir()) if path.is_file()}
+    names = [dict(merge).get(str(name), str(name)) for name in table[label]]
+    table[label] = names
+    keep = [str(objid) in files and name not in drop for objid, name in zip(table["objid"], names, strict=True)]
+    if not any(keep):
+        raise SystemExit(f"no picture in {images} is named like an objid of {labels}: file name = objid + ending")
+    table = table[keep]
+    return ssl.CutoutSet.from_image_files([files[str(o)] for o in table["objid"]], table, size=size, crop=crop)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", required=True, help="folder of JPEG, PNG or FITS files")
+    parser.add_argument("--labels", required=True, help="CSV file with the columns objid and the label")
+    parser.add_argument("--label", default="label", help="the label column (default: label)")
+    parser.add_argument("--backbone", nargs="+", required=True, metavar="NAME=FILE", help="backbones, each with a name")
+    parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
+    parser.add_argument("--crop", type=float, default=0.5, help="central fraction of each picture (default: 0.5)")
+    parser.add_argument("--drop", nargs="*", default=[], help="labels to leave out")
+    parser.add_argument("--merge", nargs="*", default=[], metavar="LABEL=NAME", help="labels to rename")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[10], help="labels a class (default: 10)")
+    parser.add_argument("--probes", nargs="*", default=["linear"], help="linear, knn, finetune (default: linear)")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--arch", default="resnet10t", help="architecture of the arm that starts from nothing")
+    options = parser.parse_args()
+    merge = [pair.split("=") for pair in options.merge]
+    cutouts = read_pictures(
+        options.images, options.labels, options.label, options.size, options.crop, options.drop, merge
+    )
+    pool, test = cutouts.split((0.5, 0.5), seed=0)
+    arms = dict(pair.split("=", 1) for pair in options.backbone) | {"imagenet": "imagenet", "scratch": None}
+    curve = ssl.label_curve(
+        pool,
+        test,
+        options.label,
+        arms=arms,
+        probes=options.probes,
+        sizes=options.sizes,
+        seeds=options.seeds,
+        arch=options.arch,
+    )
+    table = curve.groupby(["n_labels", "probe", "arm"], sort=False).balanced_accuracy.agg(ssl.mean_interval)
+    print(f"{cutouts}; balanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds")
+    for (n_labels, probe, arm), (mean, low, high) in table.items():
+        print(f"{n_labels:4} labels a class  {probe:9} {arm:12} {mean:.3f} [{low:.3f}, {high:.3f}]")
+
+
+if __name__ == "__main__":
+    main()

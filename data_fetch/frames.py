@@ -1,0 +1,104 @@
+"""SDSS frames to cutouts: one WCS call a frame, one slice an object."""
+
+import bz2
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
+FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
+BANDS = "ugriz"
+FILTER_DELAY = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
+WCS_CARDS = [f"{name}{axis}" for name in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CD1_", "CD2_") for axis in (1, 2)]
+
+
+class FrameError(Exception):
+    """One frame cannot be had or cannot be used; other frames of the archive may be fine."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One band of one SDSS field.
+
+    Attributes
+    ----------
+    data : ndarray of shape (1489, 2048)
+        Sky-subtracted flux in nanomaggies a pixel.
+    wcs : astropy.wcs.WCS
+        ICRS right ascension and declination of this band's pixels; each band is registered by itself.
+    """
+
+    data: np.ndarray
+    wcs: WCS
+
+    @classmethod
+    def decode(cls, packed, *, run, camcol, field, band):
+        """Unpack a `frame-*.fits.bz2` file and check that it is whole and the one that was asked for.
+
+        Parameters
+        ----------
+        packed : bytes
+        run, camcol, field : int
+        band : str
+
+        Raises
+        ------
+        FrameError
+            If the bytes are not a complete bz2 file, not a FITS image of a frame, or another frame.
+
+        References
+        ----------
+        https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html
+        """
+        try:
+            unpacked = bz2.decompress(packed)
+        except (OSError, ValueError) as error:
+            raise FrameError(f"is not a whole bz2 file ({error}); it starts with {packed[:40]!r}") from error
+        try:
+            with fits.open(BytesIO(unpacked), memmap=False) as hdus:
+                header, data = hdus[0].header, hdus[0].data
+        except Exception as error:  # astropy raises anything from OSError to TypeError on broken files
+            raise FrameError(f"is not a FITS file ({error}); it starts with {unpacked[:40]!r}") from error
+        shape = None if data is None else data.shape
+        if shape != FRAME_SHAPE:
+            raise FrameError(f"holds an image of shape {shape}, a frame has {FRAME_SHAPE}")
+        found = tuple(header.get(card) for card in ("RUN", "CAMCOL", "FILTER"))
+        if found != (run, camcol, band):
+            raise FrameError(f"holds run, camcol, band {found}, asked for {(run, camcol, band)}")
+        # FRAME counts rows of the camera: a field passes the filters r, i, u, z, g one after the other.
+        if header.get("FRAME") not in (field, field + FILTER_DELAY[band]):
+            raise FrameError(f"holds frame {header.get('FRAME')} of the run, asked for field {field} in {band}")
+        # Only these, because WCS warns about old names of other keywords in every frame.
+        return cls(data, WCS({card: header[card] for card in WCS_CARDS}))
+
+    def cutouts(self, ra, dec, size):
+        """Cut squares around positions; the centre of each is within half a pixel of its position.
+
+        Parameters
+        ----------
+        ra, dec : array of shape (N,)
+            ICRS, degrees.
+        size : int
+            Pixels a side.
+
+        Returns
+        -------
+        images : ndarray of shape (N, size, size), float32
+            Nanomaggies; NaN where there is a problem.
+        problems : dict of int to str
+            Why some rows have no image: the cutout leaves the frame, or has pixels that are not finite.
+        """
+        # Frames have a plain TAN projection: there is no distortion that would ask for all_world2pix.
+        x, y = self.wcs.wcs_world2pix(ra, dec, 0)
+        left, bottom = (np.round(axis - (size - 1) / 2) for axis in (x, y))
+        rows, columns = self.data.shape
+        inside = (left >= 0) & (left + size <= columns) & (bottom >= 0) & (bottom + size <= rows)
+        images = np.full((len(left), size, size), np.nan, dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self.data, (size, size))
+        images[inside] = windows[bottom[inside].astype(int), left[inside].astype(int)]
+        finite = np.isfinite(images).all(axis=(1, 2))
+        reasons = np.where(inside, "pixels that are not finite", "the cutout leaves the frame")
+        return images, {int(row): str(reasons[row]) for row in np.flatnonzero(~finite)}

@@ -1,0 +1,125 @@
+"""Every mistake on the command line gives exit code 2 and one sentence that names the value and the way out."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import data_fetch
+
+
+def complains(done, *words):
+    assert done.returncode == 2, done.out + done.err
+    assert "Traceback" not in done.err
+    assert done.err.startswith("error: ") and len(done.err.strip().splitlines()) == 1
+    for word in words:
+        assert word in done.err, done.err
+
+
+def test_unknown_archive(command, tmp_path):
+    done = command("sg", "--archive", "foo", "--out", tmp_path / "set")
+    complains(done, "unknown archive 'foo': use practice, sdss or a URL")
+
+
+def test_unreachable_archive(command, tmp_path):
+    with socket.socket() as unused:  # bound but not listening: a port where certainly nobody answers
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        complains(command("sg", "--archive", url, "--n", 10, "--out", tmp_path / "set"), url, "cannot be reached")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--n", "0"], ["n=0", "use 1 or more"]),
+        (["--bands", "rx"], ["'rx'", "ugriz"]),
+        (["--bands", "rr"], ["'rr'", "each once"]),
+        (["--size", "4"], ["size=4", "8 to 512"]),
+        (["--mag-limits", "20", "18"], ["(20.0, 18.0)", "bright limit first"]),
+        (["--exclude", "nowhere"], ["nowhere", "not a CutoutSet"]),
+        (["--n", "100000000"], ["objects with 14 <= r <= 21.5", "100000000 were asked for", "--n"]),
+        (["--n", "10", "--mag-limits", "1", "2"], ["has 0 objects", "--mag-limits"]),
+    ],
+)
+def test_request_that_cannot_be_met(options, words, practice, command, tmp_path):
+    complains(command("pretext", "--archive", practice.url, *options, "--out", tmp_path / "set"), *words)
+
+
+def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):
+    complains(command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, sg, sgq")
+    done = command("sgq", "--archive", practice.url, "--n", "100", "--out", tmp_path / "set")
+    complains(done, "n=100", "3 classes", "99 or 102")
+
+
+def test_class_that_runs_out_is_counted(practice, command, tmp_path):
+    done = command("sgq", "--archive", practice.url, "--n", 3_000_000, "--out", tmp_path / "set")
+    complains(done, "objects of class STAR", "1000000 were asked for", "of each class")
+
+
+def test_folder_that_cannot_be_written(practice, command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path / "file" / "set")
+    complains(done, f"cannot write to {tmp_path / 'file' / 'set'}", "choose another folder")
+
+
+def test_folder_that_holds_something_else(practice, command, tmp_path):
+    (tmp_path / "card.json").write_text('{"bands": ["r"]}')
+    done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path)
+    complains(done, str(tmp_path), "was not fetched", "choose another folder")
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        ((200, "text/html", b"<html><title>Maintenance</title>"), ["a message instead of a table", "Maintenance"]),
+        ((200, "text/plain", b""), ["gave an empty answer"]),
+        ((200, "text/plain", b"#Table1\nname,colour\nfoo,bar\n"), ["without the columns objID", "name,colour"]),
+        ((200, "text/plain", b'{"error_message": "Incorrect syntax"}'), ["Incorrect syntax"]),
+        ((500, "text/html", b"<html>Oops</html>"), ["HTTP 500", "Oops"]),
+        ((200, "text/plain", b"#Table1\na,b\n1,2,3\n"), ["not a table"]),
+    ],
+)
+def test_answer_that_is_no_catalogue_is_never_taken_for_one(answer, words, mirror, command, tmp_path):
+    mirror.faults["x_results"] = answer
+    arguments = ("pretext", "--archive", mirror.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set")
+    complains(command(*arguments), mirror.url, *words)
+    mirror.faults.clear()
+    assert command(*arguments, "--plan").returncode == 0
+
+
+def test_null_and_sentinels_are_masked_and_large_ids_survive(mirror):
+    ids = (2**63 + 12345, 1237659527904098304)
+    body = f"#Table1\nobjID,petroRad_r,z\n{ids[0]},-9999,null\n{ids[1]},2.5,0.1\n"
+    mirror.faults["x_results"] = (200, "text/plain", body.encode())
+    with data_fetch.open_archive(mirror.url) as archive:
+        table = archive.query("SELECT objID, petroRad_r, z FROM anything")
+    assert tuple(table["objID"]) == ids
+    assert list(table["petroRad_r"].mask) == [True, False] and list(table["z"].mask) == [True, False]
+
+
+def test_queries_keep_to_the_rate(mirror):
+    mirror.faults["x_results"] = (200, "text/plain", b"#Table1\na\n1\n")
+    archive = data_fetch.Archive("slow", mirror.url, mirror.url, queries_per_minute=600)
+    start = time.monotonic()
+    for _ in range(6):
+        archive.query("SELECT a FROM b")
+    assert time.monotonic() - start >= 0.5
+
+
+def test_help_does_not_wait_for_astropy(command):
+    done = command("--help")
+    assert done.returncode == 0 and "--archive" in done.out
+    code = "import sys, data_fetch, data_fetch.__main__; print({'astropy', 'astroquery', 'numpy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("release", [9, 12, 13, 16, 17, 18, 19])
+def test_frame_address_is_that_of_astroquery(release):
+    with data_fetch.open_archive("sdss", release=release) as archive:
+        url = archive.frame_url(3918, 3, 213, "r")
+    part = "boss" if release <= 12 else "eboss" if release <= 17 else "prior-surveys/sdss4-dr17-eboss"
+    assert url == (
+        f"https://data.sdss.org/sas/dr{release}/{part}/photoObj/frames/301/3918/3/frame-r-003918-3-0213.fits.bz2"
+    )
