@@ -1,0 +1,32 @@
+# The course in one word each; `make help` lists them. Override PRESET and RUN on the command line.
+PRESET ?= quick
+RUN ?= demo
+PYTHON := .venv/bin/python
+
+.PHONY: demo course book lab test clean help
+
+demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
+	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo
+	$(PYTHON) jupyter-book/build.py --run demo
+
+course: .venv/ready  ## run the notebooks: make course PRESET=quick RUN=name
+	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/$(PRESET).yml --run $(RUN)
+
+book: .venv/ready  ## build the book from a run: make book RUN=name
+	$(PYTHON) jupyter-book/build.py --run $(RUN)
+
+lab: .venv/ready  ## open the notebooks in JupyterLab
+	$(PYTHON) -m jupyterlab --notebook-dir=. notebooks/
+
+test: .venv/ready  ## run every test
+	$(PYTHON) -m pytest
+
+clean:  ## delete runs and build leftovers; keep .venv and fetched data
+	rm -rf runs build *.egg-info .pytest_cache .ruff_cache
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/\1 \t/p' Makefile
+
+.venv/ready: pyproject.toml setup_env.py
+	python3 setup_env.py
+	@touch $@

@@ -1,0 +1,63 @@
+"""Check a preset against the notebooks before anything runs: papermill itself ignores a misspelt parameter."""
+
+import ast
+import difflib
+import sys
+from pathlib import Path
+
+import papermill
+import yaml
+
+
+def read_preset(preset):
+    """Return the mapping in a preset file."""
+    try:
+        content = yaml.safe_load(Path(preset).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        sys.exit(f"The preset {preset} cannot be read: {error}")
+    if not isinstance(content, dict) or not all(isinstance(value, dict | None) for value in content.values()):
+        sys.exit(f"The preset {preset} must map notebook names, or `all`, to parameters and their values.")
+    return {name: values or {} for name, values in content.items()}
+
+
+def resolve_parameters(preset, notebooks, run):
+    """Return the parameters of each notebook, or leave with every mistake of the preset in a sentence each."""
+    known = {name: papermill.inspect_notebook(str(path)) for name, path in notebooks.items()}
+    everywhere = {parameter for parameters in known.values() for parameter in parameters}
+    problems = [unknown("notebook", name, notebooks) for name in preset if name not in known and name != "all"]
+    problems += [unknown("parameter", p, everywhere, " in `all`") for p in preset.get("all", {}) if p not in everywhere]
+    problems += ["`run` is set by --run: take it out of the preset." for values in preset.values() if "run" in values]
+    resolved = {}
+    for name, parameters in known.items():
+        given = preset.get(name, {})
+        problems += [unknown("parameter", p, parameters, f" of {name}") for p in given if p not in parameters]
+        given = preset.get("all", {}) | given | {"run": run}
+        resolved[name] = {p: value for p, value in given.items() if p in parameters}
+        problems += [
+            f"{name}: `{p}` is {value!r}, but its default is {parameters[p]['default']}: give a value of that type."
+            for p, value in resolved[name].items()
+            if not same_type(value, parameters[p]["default"])
+        ]
+    if problems:
+        sys.exit("Nothing was run.\n" + "\n".join(problems))
+    return resolved
+
+
+def unknown(kind, name, known, where=""):
+    """Return the sentence that refuses a misspelt name."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"There is no {kind} `{name}`{where}.{hint} Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def same_type(value, default):
+    """Whether a value may replace the default, which comes as Python source; an integer may stand for a float."""
+    try:
+        default = ast.literal_eval(default)
+    except (ValueError, SyntaxError):  # an expression, such as Path("..."): the notebook itself must judge
+        return True
+    if default is None:
+        return True
+    if isinstance(default, list | tuple):
+        return isinstance(value, list) and all(same_type(v, repr(default[0])) for v in value if default)
+    return type(value) is type(default) or (type(default) is float and type(value) is int)

