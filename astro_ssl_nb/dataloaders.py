@@ -7,6 +7,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 
+from astro_ssl_nb import pictures
 from astro_ssl_nb.properties import property_values
 from astro_ssl_nb.stretch import Stretch
 
@@ -62,15 +63,11 @@ class CutoutLoader(DataLoader):
 
     def show_batch(self, b=None, max_n=9, **kwargs):
         """Show cutouts as colour pictures, with their targets."""
-        from astro_ssl_nb import figures
-
-        return figures.show_batch(b or self.one_batch(), self, max_n=max_n)
+        return pictures.show_batch(b or self.one_batch(), self, max_n=max_n)
 
     def show_results(self, b, out, max_n=9, **kwargs):
         """Show cutouts with target and prediction."""
-        from astro_ssl_nb import figures
-
-        return figures.show_batch(b, self, predictions=out, max_n=max_n)
+        return pictures.show_batch(b, self, predictions=out, max_n=max_n)
 
 
 def augment(x, rng):

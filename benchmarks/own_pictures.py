@@ -61,7 +61,9 @@ def main():
         arch=options.arch,
     )
     table = curve.groupby(["n_labels", "probe", "arm"], sort=False).balanced_accuracy.agg(ssl.mean_interval)
-    print(f"{cutouts}; balanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds")
+    print(
+        f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
+    )
     for (n_labels, probe, arm), (mean, low, high) in table.items():
         print(f"{n_labels:4} labels a class  {probe:9} {arm:12} {mean:.3f} [{low:.3f}, {high:.3f}]")
 

@@ -1,4 +1,4 @@
-"""The FITS layout of an SDSS frame: header cards and the four HDUs that the survey's files have (SDSS data model, "frame")."""
+"""The FITS layout of an SDSS frame: header cards and four HDUs, as the survey's data model describes them ("frame")."""
 
 import bz2
 import io
@@ -8,12 +8,20 @@ from astropy.io import fits
 from astropy.time import Time
 
 from .instrument import (
-    BAND_ORDER, BAND_SECONDS, BANDS, N_COLUMNS, N_ROWS, NODE, PIXEL_SCALE, RERUN, Observation,
+    BAND_ORDER,
+    BAND_SECONDS,
+    BANDS,
+    N_COLUMNS,
+    N_ROWS,
+    NODE,
+    PIXEL_SCALE,
+    RERUN,
+    Observation,
 )  # fmt: skip
 
 
 def frame_file(observation: Observation, band: str, image, calibration, sky) -> bytes:
-    """The compressed file: image (nanomaggies), calibration vector (nanomaggies a count), sky (counts) and astrometry."""
+    """The compressed file: image (nanomaggies), calibration (nanomaggies a count), sky (counts) and astrometry."""
     hdus = fits.HDUList(
         [fits.PrimaryHDU(image), fits.ImageHDU(calibration), _sky_hdu(sky), _astrometry_hdu(observation, band)]
     )
@@ -104,7 +112,8 @@ def _astrometry_hdu(observation, band):
         ("A", ">f8", mu - 744 * scale), ("B", ">f8", scale), ("C", ">f8", 0.0),
         ("D", ">f8", nu - 1024 * scale), ("E", ">f8", 0.0), ("F", ">f8", scale),
         *((name, ">f8", 0.0) for name in names),
-        ("RICUT", ">f8", 100.0), ("MJD", ">f8", seconds(observation, band) / 86400), ("AIRMASS", ">f8", observation.airmass),
+        ("RICUT", ">f8", 100.0), ("MJD", ">f8", seconds(observation, band) / 86400),
+        ("AIRMASS", ">f8", observation.airmass),
         ("MUERR", ">f4", 0.045), ("NUERR", ">f4", 0.045),
     ]  # fmt: skip
     table = np.zeros(1, [(name, *((kind,) if isinstance(kind, str) else kind)) for name, kind, _ in values])

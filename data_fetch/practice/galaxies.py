@@ -44,8 +44,8 @@ def _grid():
 def draw_galaxies(rng, area, faint_limit):
     """Galaxies over `area` square degrees down to total r = faint_limit (before extinction).
 
-    Returns a dict of arrays of length N: bulge, disk (N, 5) ugriz magnitudes; bulge_radius, disk_radius (half light, major
-    axis, arcsec); bulge_ratio, disk_ratio (axis ratios); angle (radians); redshift; subclass.
+    Returns a dict of arrays of length N: bulge, disk (N, 5) ugriz magnitudes; bulge_radius, disk_radius (half light,
+    major axis, arcsec); bulge_ratio, disk_ratio (axis ratios); angle (radians); redshift; subclass.
     """
     redshifts, magnitudes, modulus, counts = _grid()
     cumulative = np.cumsum(counts.ravel()) * area
@@ -61,7 +61,8 @@ def draw_galaxies(rng, area, faint_limit):
 def shape_galaxies(rng, absolute, redshift, red, modulus, faint_limit):
     """Give galaxies of known rest-frame M_r, redshift and sequence their bulges, disks, colours, sizes and angles."""
     number = len(absolute)
-    # bulge-to-total in rest-frame r: red ones are ellipticals and S0, blue ones disks; after Simard et al. 2011 (approximate)
+    # bulge-to-total in rest-frame r: red ones are ellipticals and S0, blue ones disks; after Simard et al. 2011
+    # (approximate)
     bulge_share = np.where(red, rng.beta(3.5, 1.4, number), rng.beta(1.1, 4.5, number) * (absolute < -17.5))
     bulge_type = np.where(red, 0.04, 0.20) + 0.05 * np.clip(absolute + 21.5, -1, 3) + 0.05 * rng.standard_normal(number)
     blue_disk = disk_type(absolute) + 0.35 * rng.standard_normal(number)
@@ -111,11 +112,11 @@ def _kpc_per_arcsec():
 
 
 def half_light_radius(rng, absolute, redshift, red):
-    """Half-light radius in kpc: size-luminosity relations and their scatter of Shen et al. 2003, MNRAS 343, 978 (r band).
+    """Half-light radius in kpc: size-luminosity relations and scatter of Shen et al. 2003, MNRAS 343, 978 (r band).
 
-    Sizes shrink with redshift, early types faster, at fixed luminosity; approximate, the trend of van der Wel et al. 2014,
-    ApJ 788, 28. Shen's radii are Petrosian, which miss the outer light (Graham et al. 2005, AJ 130, 1535): both are enlarged, so
-    that blurred galaxies are as large as those measured on real frames.
+    Sizes shrink with redshift, early types faster, at fixed luminosity; approximate, the trend of van der Wel et al.
+    2014, ApJ 788, 28. Shen's radii are Petrosian, which miss the outer light (Graham et al. 2005, AJ 130, 1535): both
+    are enlarged, so that blurred galaxies are as large as those measured on real frames.
     """
     late = 10 ** (0.104 * -absolute + 0.25 * np.log10(1 + 10 ** (-0.4 * (absolute + 20.91))) - 1.71)
     early = 10 ** (-0.4 * 0.60 * np.minimum(absolute, -18.5) - 4.63)

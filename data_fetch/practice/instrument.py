@@ -48,14 +48,15 @@ NANOMAGGIES_PER_COUNT = np.array([0.0107, 0.0037, 0.0051, 0.0066, 0.0341])  # me
 SKY_NANOMAGGIES = np.array([0.18, 0.22, 0.58, 1.05, 3.2])  # a pixel, measured; 22.1 21.8 20.7 20.1 18.9 mag/arcsec^2
 FULL_WELL_COUNTS = np.array([26000, 52000, 46000, 32000, 50000])  # brightest unsaturated pixel, measured
 EXTINCTION_PER_REDDENING = np.array([5.155, 3.793, 2.751, 2.086, 1.479])  # A/E(B-V); Stoughton et al. 2002, table 22
-# The bands see the sky one after the other (r i u z g), 71.7 s apart; where they land differs by a few pixels (measured).
+# The bands see the sky one after the other (r i u z g), 71.7 s apart; where they land differs by a few pixels
+# (measured).
 BAND_ORDER = {"r": 0, "i": 1, "u": 2, "z": 3, "g": 4}
 BAND_SECONDS = 71.67
 BAND_SHIFT_ROWS = np.array([-5.4, -10.6, 0.0, -2.9, -7.6])
 BAND_SHIFT_SCATTER = 1.6
 
-# PSF: a core, a shoulder and power-law wings (Moffat, beta = 2.5), all written as Gaussians so that photometry is exact.
-# Weights and widths (in units of the core) fit bright stars of the three measured fields out to 25 pixels.
+# PSF: a core, a shoulder and power-law wings (Moffat, beta = 2.5), all written as Gaussians so that photometry is
+# exact. Weights and widths (in units of the core) fit bright stars of the three measured fields out to 25 pixels.
 PSF_WEIGHTS = np.array([0.546, 0.320, 0.103, 0.027, 0.004])
 PSF_WIDTHS = np.array([1.0, 1.6, 3.0, 6.0, 13.0])
 PSF_FWHM_OVER_CORE = 2.566
@@ -138,7 +139,7 @@ class Observation:
 
     @cached_property
     def psf_core(self) -> np.ndarray:
-        """Sigma of the PSF core in ugriz, arcsec; FWHM stays within 0.8 to 2 arcsec as issue and survey have it."""
+        """Sigma of the PSF core in ugriz, arcsec; FWHM stays within 0.8 to 2 arcsec."""
         run, here = self._run_rng("seeing"), self.rng("seeing")
         seeing = MEDIAN_SEEING * np.exp(SEEING_SCATTER * (0.7 * run.standard_normal() + 0.7 * here.standard_normal()))
         fwhm = seeing * SEEING_RATIO * np.exp(0.04 * here.standard_normal(5))
@@ -171,7 +172,7 @@ class Observation:
 
     @property
     def pixel_variance(self) -> np.ndarray:
-        """Variance of an empty pixel in ugriz, nanomaggies^2: sky photons, dark current and read-out (frame data model)."""
+        """Variance of an empty pixel in ugriz, nanomaggies^2: sky, dark current and read-out (frame data model)."""
         counts = self.sky / self.counts_to_nanomaggies
         return (counts / self.gain + DARK_VARIANCE[self.camcol - 1] + 1 / 12) * self.counts_to_nanomaggies**2
 

@@ -52,8 +52,8 @@ def _psf_fraction_table(profile):
 def psf_flux_fraction(profile, radius, axis_ratio, core):
     """Fraction of a profile's flux that a PSF fit at its centre returns.
 
-    The fit weighs the pixels by the PSF: <PSF, PSF*profile> / <PSF, PSF>. Profile is 'bulge' or 'disk'; radius (major axis,
-    half light) and core (sigma of the PSF core) in arcsec; all three arrays broadcast.
+    The fit weighs the pixels by the PSF: <PSF, PSF*profile> / <PSF, PSF>. Profile is 'bulge' or 'disk'; radius (major
+    axis, half light) and core (sigma of the PSF core) in arcsec; all three arrays broadcast.
 
     >>> psf_flux_fraction("disk", [0.01, 1.0], 1.0, 0.5).round(2)
     array([1. , 0.5])
@@ -109,7 +109,7 @@ def petrosian(bulge_fraction, half_light, core):
 
 
 def model_area(core, half_light, axis_ratio):
-    """Sky area (arcsec^2) whose noise a model magnitude carries: that of a Gaussian of the galaxy's size, seen blurred."""
+    """Sky area (arcsec^2) whose noise a model magnitude carries: that of a blurred Gaussian of the galaxy's size."""
     variance = effective_area(core) / (4 * np.pi)
     sigma = half_light / 1.18
     return 4 * np.pi * np.sqrt((variance + sigma**2) * (variance + (sigma * axis_ratio) ** 2))

@@ -1,7 +1,8 @@
 """What is really there: every object of one field, its place, its light in five bands and its shape.
 
-An object is a point, a bulge and a disk at one place, any of which may be dark: a star is a point, a galaxy a bulge and a
-disk, a quasar a point in a galaxy. The catalogue (`photometry`) and the pixels (`render`) are both made from this table.
+An object is a point, a bulge and a disk at one place, any of which may be dark: a star is a point, a galaxy a bulge and
+a disk, a quasar a point in a galaxy. The catalogue (`photometry`) and the pixels (`render`) are both made from this
+table.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ GROUP_SCALE = 45.0  # arcsec; typical separation in a group, half of the pairs a
 
 @dataclass
 class Truth:
-    """Arrays of length N; fluxes (N, 5) in nanomaggies after extinction, sizes in arcsec, x and y zero-based r pixels."""
+    """Arrays of length N; fluxes (N, 5) in nanomaggies after extinction, sizes in arcsec, x and y r pixels from 0."""
 
     x: np.ndarray
     y: np.ndarray

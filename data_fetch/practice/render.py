@@ -1,7 +1,7 @@
 """Pixels of the practice sky: GalSim draws the objects of a field in one band, then the camera happens to them.
 
-A frame holds what SDSS's corrected frames hold: nanomaggies with the sky subtracted, quantised in counts before that, and
-rounded to ten binary digits after it.
+A frame holds what SDSS's corrected frames hold: nanomaggies with the sky subtracted, quantised in counts before that,
+and rounded to ten binary digits after it.
 """
 
 import galsim
@@ -14,7 +14,7 @@ from .populations import Truth, populate
 
 # Accuracy of a tenth of the noise is enough and makes drawing three times as fast as GalSim's defaults.
 FAST = galsim.GSParams(folding_threshold=0.02, maxk_threshold=0.01, kvalue_accuracy=1e-4, minimum_fft_size=32)
-INVISIBLE = 1.5  # objects with less than this signal to noise in a band are left out of it
+INVISIBLE = 2.0  # objects with less than this signal to noise in a band are left out of it
 STAMP_EDGE = 0.15  # a stamp ends where the profile falls below this share of the pixel noise
 SMALLEST, LARGEST = 10, 900  # stamp sizes, pixels
 

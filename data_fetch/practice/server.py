@@ -1,8 +1,10 @@
 """The practice archive: an HTTP server on this machine that answers as SkyServer and the Science Archive Server do."""
 
 import json
+import os
 import re
 import threading
+import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +20,7 @@ FRAME_PATH = re.compile(
     r"/sas/dr\d+/(?:boss|eboss|prior-surveys/sdss4-dr17-eboss)/photoObj/frames/301/(?P<folder>\d+)/(?P<column>\d)"
     r"/frame-(?P<band>[ugriz])-(?P<run>\d{6})-(?P<camcol>\d)-(?P<field>\d{4})\.fits\.bz2"
 )
-IDLE_SECONDS = 60  # a worker that has had nothing to do for so long ends by itself, also when its server was killed
+IDLE_SECONDS = 60  # a worker that has had nothing to do for so long ends by itself
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class PracticeArchive:
     def __enter__(self):
         self.skyserver = SkyServer(self.sky.tables())
         # loky's workers do not import the caller's __main__ again: works from a notebook, a script and `python -m`
-        self._pool = ProcessPoolExecutor(self.workers, timeout=IDLE_SECONDS)
+        self._pool = ProcessPoolExecutor(
+            self.workers, timeout=IDLE_SECONDS, initializer=_end_with, initargs=(os.getpid(),)
+        )
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
         self._server.archive = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -88,6 +92,17 @@ class PracticeArchive:
     def frame(self, run, camcol, field, band) -> bytes | None:
         """One frame, rendered by a worker process; None if there is none."""
         return self._pool.submit(self.sky.frame_bytes, run, camcol, field, band).result()
+
+
+def _end_with(parent):
+    """In a worker: end when the server's process has ended, even if that was killed."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):

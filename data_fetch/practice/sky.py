@@ -1,6 +1,7 @@
 """Skies that the practice archive can serve: the simulated one, and a folder of real frames.
 
-Both answer the same two questions: what is in the catalogue (`tables`), and what does a frame look like (`frame_bytes`).
+Both answer the same two questions: what is in the catalogue (`tables`), and what does a frame look like
+(`frame_bytes`).
 """
 
 from pathlib import Path

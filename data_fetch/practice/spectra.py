@@ -1,8 +1,8 @@
 """The practice spectroscopic survey: which objects of a field have spectra, and what SpecObj says of them.
 
-About thirty of each class a field, far more than SDSS took, so that few fields make a balanced set. Labels are right, as
-visual inspection finds SDSS ones are to better than one per cent (Bolton et al. 2012, AJ 144, 144); a few fits carry a
-warning, and those alone may have a wrong redshift.
+About thirty of each class a field, far more than SDSS took, so that few fields make a balanced set. Labels are right,
+as visual inspection finds SDSS ones are to better than one per cent (Bolton et al. 2012, AJ 144, 144); a few fits carry
+a warning, and those alone may have a wrong redshift.
 """
 
 import numpy as np

@@ -29,7 +29,7 @@ WHITE_DWARF_M_R = [10.2, 10.8, 11.3, 12.0, 12.8, 13.6, 14.3]
 
 
 def colour_of_dwarf(absolute_magnitude):
-    """r-i of a main-sequence star from M_r: the photometric parallax of Juric et al. 2008 (their equation 2), inverted."""
+    """r-i of a main-sequence star from M_r: the photometric parallax of Juric et al. 2008 (equation 2), inverted."""
     r_i = np.linspace(0.0, 2.2, 400)
     parallax = 3.2 + 13.30 * r_i - 11.50 * r_i**2 + 5.40 * r_i**3 - 0.70 * r_i**4
     return np.interp(absolute_magnitude, parallax, r_i)

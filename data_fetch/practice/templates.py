@@ -1,9 +1,9 @@
 """Spectra seen through ugriz: how the colours of galaxies and quasars move with redshift.
 
 Filters are smooth boxes with the published effective wavelengths and widths. Galaxy spectra are those of Coleman, Wu &
-Weedman (1980, ApJS 43, 393), which GalSim carries. The quasar spectrum is a power law with the emission lines of the SDSS
-composite (Vanden Berk et al. 2001, AJ 122, 549) and the mean absorption of the intergalactic medium (Madau 1995, ApJ 441,
-18). All tracks are tabulated once a process and interpolated.
+Weedman (1980, ApJS 43, 393), which GalSim carries. The quasar spectrum is a power law with the emission lines of the
+SDSS composite (Vanden Berk et al. 2001, AJ 122, 549) and the mean absorption of the intergalactic medium (Madau 1995,
+ApJ 441, 18). All tracks are tabulated once a process and interpolated.
 """
 
 from functools import lru_cache
@@ -31,7 +31,7 @@ QUASAR_BUMPS = np.array([(2450, 180, 0.16), (3050, 420, 0.18), (4570, 120, 0.10)
 
 
 def band_magnitudes(wavelength, flux_density):
-    """AB magnitudes in ugriz (no zero point) of f_lambda spectra; wavelength ascending, Angstrom; last axis = wavelength."""
+    """AB magnitudes in ugriz (no zero point) of an f_lambda spectrum; wavelengths ascend, in Angstrom."""
     magnitudes = []
     for centre, width in zip(EFFECTIVE_WAVELENGTH, FILTER_WIDTH, strict=True):
         grid = np.linspace(centre - 0.8 * width, centre + 0.8 * width, 81)
@@ -55,7 +55,7 @@ def galaxy_tracks() -> np.ndarray:
 
 
 def galaxy_colours(galaxy_type, redshift) -> np.ndarray:
-    """Magnitudes (N, 5) relative to rest-frame r plus distance modulus; type 0 = E ... 3 = Im, fractions interpolate."""
+    """Magnitudes (N, 5) relative to rest-frame r plus distance modulus; type 0 = E ... 3 = Im, or between."""
     tracks = galaxy_tracks()
     kind = np.clip(galaxy_type, 0, len(GALAXY_TYPES) - 1.001)
     low = kind.astype(int)
@@ -94,8 +94,8 @@ def quasar_tracks() -> np.ndarray:
 def quasar_colours(redshift, line_strength, slope, reddening) -> np.ndarray:
     """Magnitudes (N, 5) relative to r.
 
-    line_strength 1 is the composite; slope is the deviation from its power law (index of f_nu); reddening is E(B-V) of an
-    SMC-like screen in the rest frame, A = 1.39 (lambda / micron)^-1.2 E(B-V) (Richards et al. 2003, AJ 126, 1131).
+    line_strength 1 is the composite; slope is the deviation from its power law (index of f_nu); reddening is E(B-V) of
+    an SMC-like screen in the rest frame, A = 1.39 (lambda / micron)^-1.2 E(B-V) (Richards et al. 2003, AJ 126, 1131).
     """
     tracks = quasar_tracks()
     step = np.clip(redshift / (QUASAR_REDSHIFTS[1] - QUASAR_REDSHIFTS[0]), 0, len(QUASAR_REDSHIFTS) - 1.001)

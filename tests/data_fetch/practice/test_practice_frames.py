@@ -113,7 +113,8 @@ def test_aperture_magnitudes_agree_with_psf_magnitudes(frames, isolated_stars, b
     x, y = WCS(frames[band][0].header).all_world2pix(isolated_stars["ra"], isolated_stars["dec"], 0)
     good = (x > 30) & (x < 2017) & (y > 30) & (y < 1458) & (isolated_stars[f"psfMagErr_{band}"] < 0.04)
     assert good.sum() >= 5
-    # 10 pixels hold 98 per cent of the light; the 7.43 arcsec of SDSS's aperture 7 would mostly add neighbours and noise
+    # 10 pixels hold 98 per cent of the light; the 7.43 arcsec of SDSS's aperture 7 would mostly add neighbours and
+    # noise
     flux, _, _ = sep.sum_circle(pixels(frames[band]), x[good], y[good], 10.0, bkgann=(18.0, 26.0))
     difference = 22.5 - 2.5 * np.log10(flux) - isolated_stars[f"psfMag_{band}"][good]
     assert abs(np.median(difference)) < 0.05
@@ -135,7 +136,7 @@ def test_galaxies_have_wider_profiles_than_stars(frames):
 
 
 def test_bright_stars_saturate_and_bleed_along_the_column(small_sky):
-    """Of the brightest star of a field, the core is flat at full well and the column beside it is brighter than the row."""
+    """The core of the brightest star is flat at full well, and its excess has spilled along the column."""
     best = max(small_sky.observations(), key=lambda o: measure(o)[2].point[:, 2].max())
     columns, _, truth = measure(best)
     image = fits.open(io.BytesIO(bz2.decompress(small_sky.frame_bytes(best.run, best.camcol, best.field, "r"))))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import requests
 from astropy.table import Table
@@ -121,6 +122,18 @@ def test_workers_start_from_a_script_without_a_main_guard(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=_environment())
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 1_000_000  # printed once: the script ran once
+
+
+def test_workers_do_not_outlive_a_server_that_is_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED_SCRIPT.replace('"u")))', '"u")), flush=True)\n    input()'))
+    command = [sys.executable, script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()) as process:
+        process.stdout.readline()
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=20)[1]
 
 
 def test_the_command_serves_until_interrupted():

@@ -22,8 +22,8 @@ def magnitudes(truths, kind):
     return np.concatenate([22.5 - 2.5 * np.log10(truth.total[truth.kind == kind]) for truth in truths])
 
 
-# Galaxies per square degree and half magnitude. r = 17.75: 92 a square degree brighter than 17.77 (Strauss et al. 2002) with
-# the slope of Yasuda et al. 2001, AJ 122, 1104; fainter ones approximate, 10^2.8, 10^3.2 and 10^3.75 a magnitude.
+# Galaxies per square degree and half magnitude. r = 17.75: 92 a square degree brighter than 17.77 (Strauss et al. 2002)
+# with the slope of Yasuda et al. 2001, AJ 122, 1104; fainter ones approximate, 10^2.8, 10^3.2 and 10^3.75 a magnitude.
 @pytest.mark.parametrize("r, expected", [(17.75, 58), (19.25, 315), (20.25, 800), (21.75, 2800)])
 def test_galaxy_counts(truths, r, expected):
     counted = np.sum(np.abs(magnitudes(truths, "GALAXY")[:, 2] - r) < 0.25) / POPULATED_AREA / len(truths)
