@@ -12,7 +12,7 @@ from astro_ssl_nb.representations import forward, frozen_backbone
 
 PROBES = ("linear", "knn", "finetune")
 # Every fine-tuning gets the same number of gradient steps, however few its labels are.
-FINETUNE_STEPS, FINETUNE_BATCH = 60, 32
+FINETUNE_STEPS, FINETUNE_BATCH = 100, 32
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 

@@ -110,7 +110,10 @@ def object_query(window, *, label=None, mag_limits, margin, seed):
         tables = "SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID JOIN Field AS f ON f.fieldID = p.fieldID"
         # Run, camcol and field are bits of the id (https://www.sdss4.org/dr17/help/glossary/#objid). Taken from
         # there, the server can pick the few spectra of this window before it joins them to a billion objects.
-        parts = (f"((s.bestObjID / {2**low}) & {2**bits - 1})" for low, bits in ((32, 16), (29, 3), (16, 12)))
+        # SQL Server takes a constant beyond 2^31 for a decimal, which has no bits: hence the cast.
+        parts = (
+            f"((s.bestObjID / CAST({2**low} AS bigint)) & {2**bits - 1})" for low, bits in ((32, 16), (29, 3), (16, 12))
+        )
         fields = field_hash(*parts, seed)
         where.insert(0, f"s.class = '{label}' AND s.zWarning = 0")
     where.insert(0, f"{fields} BETWEEN {window[0]} AND {window[1]}")

@@ -1,0 +1,64 @@
+"""The course itself: every notebook is clean, and they run in order from the practice archive to the numbers."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from run_course import run_course
+
+import astro_ssl_nb as ssl
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_clean_and_has_the_shape_of_the_course(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    first, last = notebook.cells[0], notebook.cells[-1]
+    assert first.source.startswith("# ") and "**You will learn**" in first.source
+    assert last.source.startswith("## What you learned")
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    drawn = [i for i, cell in enumerate(notebook.cells) if "plt.show()" in cell.source]
+    for i in drawn:
+        assert notebook.cells[i].metadata["mystnb"]["image"]["alt"]
+        assert notebook.cells[i + 1].cell_type == "markdown", "a figure is followed by what to see in it"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run of the whole course with the `ci` preset."""
+    home = tmp_path_factory.mktemp("course")
+    for name in ("notebooks", "astro_ssl_nb", "data_fetch"):
+        shutil.copytree(ROOT / name, home / name)
+    run_course(ROOT / "notebooks/presets/ci.yml", "ci", course=home / "notebooks")
+    return home / "runs" / "ci"
+
+
+def test_the_course_runs_from_the_archive_to_the_numbers(run):
+    summary = json.loads((run / "summary.json").read_text())
+    assert list(summary["sections"]) == list(summary["notebooks"]) == [path.stem for path in NOTEBOOKS]
+    assert all(one["seconds"] > 0 and one["peak_memory_mb"] > 50 for one in summary["notebooks"].values())
+    assert all(section["headline"] for section in summary["sections"].values())
+
+    fetched = summary["sections"]["01_fetch_sdss_cutouts"]
+    assert fetched["objects"] == {"sg": 160, "sgq": 240, "pretext": 900} and fetched["overlap"] == 0
+    pretrained = summary["sections"]["02_pretrain_on_properties"]
+    assert pretrained["data_sha256"] == fetched["data_sha256"]["pretext"]
+    assert set(pretrained["mae_mag"]) == set("ugriz")
+    assert len(summary["sections"]["03_few_shot_classification"]["accuracy"]["sgq"]) == 2 * 4 * 2 + 2
+
+
+def test_what_the_course_leaves_can_be_used(run):
+    sgq = ssl.CutoutSet.open(run / "data" / "sgq")
+    features = ssl.embed(run / "backbone.safetensors", sgq)
+    assert features.shape == (240, 512) and np.isfinite(features).all()
+    executed = nbformat.read(run / "notebooks" / "03_few_shot_classification.ipynb", as_version=4)
+    pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
+    assert len(pictures) == 2
