@@ -109,17 +109,17 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     low, high = np.percentile(x, 1), np.percentile(x, 99.5)
     planes = [0, x.shape[1] // 2, -1]
     pictures = ((x[:, planes] - low) / (high - low)).clip(0, 1).transpose(0, 2, 3, 1)
+    outputs = [*targets, *([] if predictions is None else [predictions])]
+    titles = ["\n→ ".join(loader.describe(output[i]) for output in outputs) for i in range(len(pictures))]
+    n_lines = max(title.count("\n") + 1 for title in titles)
     columns = int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, 2.3 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, (2.0 + 0.14 * n_lines) * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for i, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
+    for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         ax.imshow(picture)
-        lines = [loader.describe(target[i]) for target in targets]
-        if predictions is not None:
-            lines.append("→ " + loader.describe(predictions[i]))
-        ax.set_title("\n".join(lines), fontsize=8)
+        ax.set_title(title, fontsize=8)
     fig.tight_layout(pad=0.3)
     return fig
 
