@@ -114,13 +114,13 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     n_lines = max(title.count("\n") + 1 for title in titles)
     columns = int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, (2.0 + 0.14 * n_lines) * rows), squeeze=False)
+    figsize = (2.0 * columns, (2.0 + 0.17 * n_lines) * rows)
+    fig, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.axis("off")
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         ax.imshow(picture)
         ax.set_title(title, fontsize=8)
-    fig.tight_layout(pad=0.3)
     return fig
 
 
