@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from astro_ssl_nb.backbones import create_backbone
@@ -182,7 +183,9 @@ def _finetune(inputs, subset, label, seed):
     arch = inputs.arch if weights is None else None
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=NoValidation())
     epochs = max(1, round(FINETUNE_STEPS / len(dls.train)))
-    with learn.no_bar(), learn.no_logging():
+    # Dropout draws from torch's global generator: seeded here, and given back as it was.
+    with torch.random.fork_rng(devices=[]), learn.no_bar(), learn.no_logging():
+        torch.manual_seed(seed)
         if weights is None:
             learn.fit_one_cycle(epochs, 3e-3)
         else:
