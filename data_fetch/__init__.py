@@ -5,7 +5,8 @@
 ...     stars_galaxies = data_fetch.fetch("sg", archive=archive, n=600, out="data/sg")
 ...     pretext = data_fetch.fetch("pretext", archive=archive, n=2000, out="data/pretext", exclude=["data/sg"])
 
-The same from a shell: ``python -m data_fetch sg --archive practice --n 600 --out data/sg``.
+The same from a shell: ``python -m data_fetch sg --archive practice --n 600 --out data/sg``, and
+``python -m data_fetch verify data/sg`` checks what is there.
 """
 
 import lazy_loader as _lazy
@@ -20,5 +21,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "catalogues": ["DATA_SETS"],
         "plans": ["Plan"],
         "build": ["fetch", "plan"],
+        "checks": ["verify"],
+        "positions": ["read_positions"],
+        "own_images": ["own_images"],
+        "dataset_card": ["write_dataset_card"],
+        "export": ["export"],
     },
 )

@@ -1,6 +1,7 @@
 """One polite, resumable client of an SDSS archive: SkyServer SQL and the frames of the Science Archive Server."""
 
 import hashlib
+import io
 import threading
 import time
 from contextlib import contextmanager
@@ -8,30 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import requests
-from astropy.io.ascii import convert_numpy
+from astropy.io import votable
 from astropy.table import Table
+from astroquery import cache_conf
 from astroquery.sdss import SDSSClass, conf
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from astroquery.vizier import VizierClass
 
+from data_fetch.answers import AnswerError, read_answer
 from data_fetch.folder import write_atomically
 from data_fetch.frames import Frame, FrameError
+from data_fetch.transport import ArchiveError, RequestError, ask, limited_adapter
 
 SDSS = {"skyserver": "https://skyserver.sdss.org", "sas": "https://data.sdss.org/sas", "queries_per_minute": 60}
-CONNECTIONS = 4
+VIZIER = "https://vizier.cds.unistra.fr"
 MAX_QUERY = 1500  # characters of SQL: it travels in a GET request, whose length the server limits
-MAX_ROWS = 500_000  # SkyServer cuts a longer answer without saying so
-ID_COLUMNS = ("objID", "specObjID", "bestObjID", "fieldID")
-SENTINELS = (-9999.0, -1000.0)  # how the catalogue writes "not measured"
+NOT_THERE = (403, 404, 410)  # HTTP statuses that will be the same tomorrow
 
 # astroquery keeps its addresses in global settings, and its session is not made for threads.
 _astroquery = threading.Lock()
-
-
-class ArchiveError(Exception):
-    """The archive cannot be reached, or what it answered cannot be used."""
 
 
 @dataclass
@@ -46,30 +42,39 @@ class Archive:
         Base URLs of the SQL service and of the image server.
     release : int, default=17
         SDSS data release.
+    vizier_url : str, default="https://vizier.cds.unistra.fr"
+        Base URL of VizieR.
     queries_per_minute : float, optional
         The most SQL requests a minute; SkyServer asks for at most 60.
+    max_rows : int, default=500000
+        Where the server cuts an answer to SQL off without saying so.
+    timeout : float, default=60
+        Seconds of silence after which a request for a frame is given up; SQL may take ten times as long.
+    backoff : float, default=0.5
+        Seconds: after a failure, waits 0, 2, 4, 8, ... times as long before asking again, unless the server says how
+        long. More is kinder to an archive that is slow to recover.
     """
 
     name: str
     skyserver: str
     sas: str
     release: int = 17
+    vizier_url: str = VIZIER
     queries_per_minute: float | None = None
+    max_rows: int = 500_000
+    timeout: float = 60
+    backoff: float = 0.5
 
     def __post_init__(self):
-        # urllib3 waits as long as Retry-After says; without one it waits 1, 2, 4, ... seconds.
-        retry = Retry(
-            total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), raise_on_status=False
-        )
-        # A pool that blocks is what keeps us at CONNECTIONS, whatever the number of threads.
-        adapter = HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=retry, pool_block=True)
+        adapter = limited_adapter()
         self._sdss = SDSSClass()
         self._frames = requests.Session()
         self._frames.headers["User-Agent"] = self._sdss._session.headers["User-Agent"]
-        for session in (self._sdss._session, self._frames):
+        self._vizier = _Vizier(self.vizier_url)
+        for session in (self._sdss._session, self._vizier._session, self._frames):
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)
-        self._next_query = 0.0
+        self._turn, self._next_query = threading.Lock(), 0.0
 
     def query(self, sql, *, columns=(), folder=None):
         """Ask SkyServer and return the checked answer.
@@ -99,41 +104,80 @@ class Archive:
         key = hashlib.sha256(f"{self.name} dr{self.release} {sql}".encode()).hexdigest()[:20]
         kept = None if folder is None else Path(folder) / f"{key}.csv"
         if kept is not None and kept.exists():
-            return _read_answer(kept.read_text(), columns)
-        text = self._ask(sql)
+            try:
+                return read_answer(kept.read_text(), columns, max_rows=self.max_rows)
+            except (AnswerError, ArchiveError, UnicodeDecodeError):
+                kept.unlink()  # damaged since: only checked answers are kept
+
+        def check(body, same):
+            text = body.decode("utf-8", "replace")
+            try:
+                return text, read_answer(text, columns, max_rows=self.max_rows, believe=same)
+            except ArchiveError as error:
+                raise type(error)(f"{self.skyserver} {error}. The query was: {sql}") from error
+
         try:
-            table = _read_answer(text, columns)
-        except ArchiveError as error:
+            with self._turn:
+                text, table = ask(self.skyserver, lambda: self._send(sql), check, AnswerError, self.backoff)
+        except RequestError as error:
             raise ArchiveError(f"{self.skyserver} {error}. The query was: {sql}") from error
         if kept is not None:
             write_atomically(kept, text.encode())
         return table
 
-    def _ask(self, sql):
-        with _astroquery:
+    def _send(self, sql):
+        time.sleep(max(0.0, self._next_query - time.monotonic()))
+        try:
+            # A query may run for ten minutes on SkyServer. Its cache would keep an error page for a week.
+            with _astroquery, conf.set_temp("skyserver_baseurl", self.skyserver):
+                return self._sdss.query_sql_async(
+                    sql, timeout=(15, 10 * self.timeout), data_release=self.release, cache=False
+                )
+        finally:
             if self.queries_per_minute:
-                time.sleep(max(0.0, self._next_query - time.monotonic()))
+                # Counted from the answer on, so that the requests reach the server at least this far apart.
                 self._next_query = time.monotonic() + 60 / self.queries_per_minute
-            try:
-                # A query may run for ten minutes on SkyServer. Its cache would keep an error page for a week.
-                with conf.set_temp("skyserver_baseurl", self.skyserver):
-                    response = self._sdss.query_sql_async(
-                        sql, timeout=(15, 600), data_release=self.release, cache=False
-                    )
-            except requests.RequestException as error:
-                raise self._unreachable(self.skyserver, error) from error
-        if response.status_code != 200:
-            start = " ".join(response.text.split())[:200]
-            raise ArchiveError(
-                f"{self.skyserver} answered HTTP {response.status_code}: {start!r}. The query was: {sql}"
-            )
-        return response.text
 
-    def _unreachable(self, url, error):
-        return ArchiveError(
-            f"{url} cannot be reached ({type(error).__name__}): check the address and the network, then run the same "
-            "command again; what was fetched is kept"
-        )
+    def vizier(self, catalogue, *, folder=None):
+        """All tables of a VizieR catalogue, with all their rows and columns.
+
+        Parameters
+        ----------
+        catalogue : str
+            Such as "J/A+A/532/A74".
+        folder : path-like, optional
+            Keep the answer there, and do not ask again if it is there already.
+
+        Returns
+        -------
+        list of astropy.table.Table
+
+        Raises
+        ------
+        ArchiveError
+            If VizieR cannot be reached, or answers with something else.
+        """
+        kept = None if folder is None else Path(folder) / f"{hashlib.sha256(catalogue.encode()).hexdigest()[:20]}.vot"
+        if kept is not None and kept.exists():
+            try:
+                return _read_votable(kept.read_bytes())
+            except AnswerError:
+                kept.unlink()
+
+        def send():
+            # astroquery's cache would keep an error page for a week.
+            with _astroquery, cache_conf.set_temp("cache_active", False):
+                return self._vizier.get_catalogs_async(catalogue)
+
+        try:
+            body, tables = ask(
+                self.vizier_url, send, lambda body, _: (body, _read_votable(body)), AnswerError, self.backoff
+            )
+        except RequestError as error:
+            raise ArchiveError(f"{self.vizier_url} {error}. The catalogue was: {catalogue}") from error
+        if kept is not None:
+            write_atomically(kept, body)
+        return tables
 
     def frame_url(self, run, camcol, field, band, *, rerun=301):
         """The address of a frame, by astroquery's scheme for this release."""
@@ -172,29 +216,44 @@ class Archive:
             except FrameError:
                 path.unlink()
         url = self.frame_url(run, camcol, field, band, rerun=rerun)
-        packed, frame = self._download(url, which)
+
+        def check(body, same):
+            frame = Frame.decode(body, **which)
+            # Frames have no such pixels. If the archive insists, only the objects around them are lost.
+            if not frame.finite and not same:
+                raise FrameError("holds pixels that are not finite")
+            return body, frame
+
+        try:
+            packed, frame = ask(
+                url, lambda: self._frames.get(url, timeout=(15, self.timeout)), check, FrameError, self.backoff
+            )
+        except RequestError as error:
+            again = error.status not in NOT_THERE
+            reason = f"answered HTTP {error.status}" if error.status else str(error)
+            advice = ": run the same command again later" if again else ""
+            raise FrameError(f"{url} {reason}{advice}", again=again) from error
         write_atomically(path, packed)
         return frame
 
-    def _download(self, url, which, attempts=3):
-        for attempt in range(1, attempts + 1):
-            try:
-                response = self._frames.get(url, timeout=(15, 60))
-                if response.status_code == 200:
-                    return response.content, Frame.decode(response.content, **which)
-            except FrameError as error:
-                if attempt == attempts:
-                    raise FrameError(f"{url} {error}, {attempts} times") from error
-                continue
-            except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ReadTimeout) as error:
-                if attempt == attempts:
-                    raise self._unreachable(url, error) from error
-                continue
-            except requests.RequestException as error:
-                raise self._unreachable(url, error) from error
-            if response.status_code in (403, 404, 410):
-                raise FrameError(f"{url} answered HTTP {response.status_code}")
-            raise ArchiveError(f"{url} answered HTTP {response.status_code}: run the same command again later")
+
+class _Vizier(VizierClass):
+    """astroquery's client, for any address: it hard-codes https, which a server on this computer does not speak."""
+
+    def __init__(self, url):
+        super().__init__(columns=["all"], row_limit=-1)
+        self._url = url
+
+    def _server_to_url(self, return_type="votable"):
+        return f"{self._url}/viz-bin/{return_type}"
+
+
+def _read_votable(body):
+    try:
+        tables = list(votable.parse(io.BytesIO(body), verify="ignore").iter_tables())
+    except Exception as error:  # the XML parser and the reader raise what they like
+        raise AnswerError(f"answered something that is not a VOTable: {body[:100]!r}") from error
+    return [table.to_table(use_names_over_ids=True) for table in tables]
 
 
 @contextmanager
@@ -204,8 +263,8 @@ def open_archive(name="practice", *, release=17):
     Parameters
     ----------
     name : {"practice", "sdss"} or URL, default="practice"
-        The simulated sky, which runs on this computer; the real SDSS; or a mirror that serves SkyServer at URL and
-        frames at URL/sas.
+        The simulated sky, which runs on this computer; the real SDSS; or a mirror that serves SkyServer and VizieR
+        at URL and frames at URL/sas.
     release : int, default=17
         SDSS data release.
 
@@ -232,38 +291,11 @@ def open_archive(name="practice", *, release=17):
         version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
         with practice.PracticeArchive() as server:
             name = f"practice (seed {server.seed}, version {version})"
-            yield Archive(name, server.url, f"{server.url}/sas", release)
+            yield Archive(name, server.url, f"{server.url}/sas", release, server.url)
     elif name == "sdss":
         yield Archive("sdss", **SDSS, release=release)
     elif urlsplit(name).scheme in ("http", "https") and urlsplit(name).netloc:
         url = name.rstrip("/")
-        yield Archive(url, url, f"{url}/sas", release)
+        yield Archive(url, url, f"{url}/sas", release, url)
     else:
         raise ArchiveError(f"unknown archive {name!r}: use practice, sdss or a URL")
-
-
-def _read_answer(text, columns):
-    """SkyServer's CSV as a Table with masks and unsigned ids."""
-    start = " ".join(text.split())[:200]
-    if not start:
-        raise ArchiveError("gave an empty answer")
-    if start.startswith("<") or "error_message" in text:
-        raise ArchiveError(f"answered with a message instead of a table: {start!r}")
-    ids = {name: [convert_numpy(np.uint64)] for name in ID_COLUMNS}
-    try:
-        body = text.split("\n", 1)[1] if text.startswith("#") else text
-        table = Table.read(
-            body, format="ascii.csv", guess=False, converters=ids, fill_values=[("", "0"), ("null", "0"), ("NULL", "0")]
-        )
-    except Exception as error:  # the reader raises anything from ValueError to IndexError on what is no table
-        raise ArchiveError(f"answered something that is not a table: {start!r}") from error
-    absent = [name for name in columns if name not in table.colnames]
-    if absent:
-        raise ArchiveError(f"answered without the columns {', '.join(absent)}: {start!r}")
-    if len(table) >= MAX_ROWS:
-        raise ArchiveError(f"answered {len(table)} rows, which is where it cuts answers off: ask for less at a time")
-    for name in table.colnames:
-        if table[name].dtype.kind == "f" and np.isin(table[name], SENTINELS).any():
-            mask = np.ma.getmaskarray(table[name]) | np.isin(np.ma.getdata(table[name]), SENTINELS)
-            table[name] = np.ma.MaskedArray(np.ma.getdata(table[name]), mask)
-    return table

@@ -4,6 +4,7 @@ import platform
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -11,14 +12,18 @@ from pathlib import Path
 import astropy
 import astroquery
 import numpy as np
+from astropy.table import vstack
 from tqdm import tqdm
 
 import astro_ssl_nb
-from data_fetch.archive import CONNECTIONS, Archive, open_archive
+from data_fetch.archive import Archive, open_archive
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.folder import FetchError, WorkFolder
 from data_fetch.frames import BANDS, PIXEL_SCALE, FrameError
 from data_fetch.plans import Request, fields_of, make_plan
+from data_fetch.transport import CONNECTIONS, ArchiveError
+
+GIVE_UP = 5  # fields in a row that fail for a reason that may pass: then it is not the frames but the archive
 
 
 def plan(
@@ -33,6 +38,7 @@ def plan(
     seed=0,
     exclude=(),
     frames=None,
+    source=None,
 ):
     """Choose the objects and say what fetching them costs; no frame is requested.
 
@@ -42,10 +48,11 @@ def plan(
     -------
     Plan
     """
-    request = Request(name, n, bands, size, mag_limits, seed, exclude)
+    request = Request(name, n, bands, size, mag_limits, seed, exclude, source)
     with _opened(archive) as archive:
         work = None if out is None else WorkFolder(out, request.identity(archive))
-        return make_plan(request, archive, work, _frames_folder(out, frames))
+        with nullcontext() if work is None or work.complete else work.locked():
+            return make_plan(request, archive, work, _frames_folder(out, frames))
 
 
 def fetch(
@@ -60,109 +67,147 @@ def fetch(
     seed=0,
     exclude=(),
     frames=None,
+    source=None,
     progress=True,
 ):
     """Fetch a data set into a folder, or go on with it; a complete one is opened and nothing is fetched.
 
     Parameters
     ----------
-    name : {"pretext", "sg", "sgq"}
+    name : {"pretext", "sg", "sgq", "mg", "ef2", "ef4", "ef15", "positions"}
         See `data_fetch.DATA_SETS`.
     out : path-like
         The folder of the CutoutSet.
     archive : str or Archive, default="practice"
         An opened archive, or a name or URL for `open_archive`.
     n : int, optional
-        Objects in all, as many of each class; by default the size in the paper.
+        Objects in all; by default the size in the paper, or all that EFIGI or a list of positions has. Classes that are
+        drawn field by field get as many each.
     bands : str or sequence of str, default="ugriz"
     size : int, default=32
         Pixels (0.396 arcsec) a side of the cutouts.
     mag_limits : (float, float), optional
-        Model magnitude in r; by default 14 to 21.5.
+        Model magnitude in r; by default 14 to 21.5 for `pretext`, `sg` and `sgq`, and whatever it is for the others.
     seed : int, default=0
         Another seed takes other fields.
     exclude : sequence of path-like, optional
         Folders of CutoutSets: neither their objects nor anything within a cutout's width of one is chosen.
     frames : path-like, optional
         Where frames are kept, for all data sets; by default the folder `frames` beside `out`.
+    source : path-like, optional
+        The file of the list, for `positions` alone: see `data_fetch.read_positions`.
     progress : bool, default=True
         Print the plan and show a progress bar.
 
     Returns
     -------
     CutoutSet
-        Objects whose cutout cannot be had are not in it but in `missing.ecsv`, with the reason.
+        Objects whose cutout cannot be had are not in it but in `missing.ecsv`, with the reason. Where that may pass
+        (`retry` is True there), the same call tries again.
 
     Raises
     ------
     FetchError
-        If the request cannot be met.
+        If the request cannot be met, another process is filling the folder, or the disk is full.
     ArchiveError
         If the archive fails. What was fetched is kept: the same call goes on from there.
     """
-    request = Request(name, n, bands, size, mag_limits, seed, exclude)
+    request = Request(name, n, bands, size, mag_limits, seed, exclude, source)
     say = print if progress else _silent
     with _opened(archive) as archive:
         work = WorkFolder(out, request.identity(archive))
-        if work.complete:
-            say(f"{out} is complete, and is what was asked for: nothing to fetch")
-            return astro_ssl_nb.CutoutSet.open(out)
-        done = work.begin((len(request.bands), size, size))
-        frames = _frames_folder(out, frames)
-        the_plan = make_plan(request, archive, work, frames)
-        say(the_plan)
-        problems = _cut_fields(the_plan, archive, frames, size, work, done, progress)
+        if not work.complete:
+            with work.locked():
+                if not work.complete:  # another process may have done it meanwhile
+                    return _fill(request, archive, work, _frames_folder(out, frames), progress)
+        say(f"{out} is complete, and is what was asked for: nothing to fetch")
+        return astro_ssl_nb.CutoutSet.open(out)
+
+
+def _fill(request, archive, work, frames, progress):
+    say = print if progress else _silent
+    done = work.begin((len(request.bands), request.size, request.size))
+    the_plan = make_plan(request, archive, work, frames)
+    say(the_plan)
+    problems, again = _cut_fields(the_plan, archive, frames, request.size, work, done, progress)
     catalogue = the_plan.catalogue
     keep = np.ones(len(catalogue), bool)
     keep[list(problems)] = False
-    missing = catalogue["objid", "ra", "dec"][~keep]
-    missing["reason"] = [problems[row] for row in np.flatnonzero(~keep)]
+    missing = _missing(catalogue, np.flatnonzero(~keep), problems, again)
+    advice = f"the same command tries {len(again)} of them again"
     if not keep.any():
-        raise FetchError(
-            f"none of the {len(keep)} cutouts can be had, the first because {problems[0]}; remove {out} to try again"
+        advice = advice if again else f"remove {work.out} to try again"
+        raise FetchError(f"none of the {len(keep)} cutouts can be had, the first because {problems[0]}; {advice}")
+    if not keep.all():
+        say(
+            f"warning: {(~keep).sum()} of {len(keep)} objects have no cutout: see {work.out / 'missing.ecsv'}"
+            + (f"; {advice}" if again else "")
         )
-    if len(missing):
-        say(f"warning: {len(missing)} of {len(keep)} objects have no cutout: see {Path(out) / 'missing.ecsv'}")
-    return work.finish(catalogue[keep], missing, _card(request, archive, catalogue.meta["sql"], len(missing)))
+    return work.finish(catalogue[keep], missing, _card(request, archive, catalogue.meta, len(missing)))
 
 
 def _cut_fields(the_plan, archive, frames, size, work, done, progress):
-    """Cut all fields that are not done, several frames at a time; returns {row of the catalogue: problem}."""
-    fields = fields_of(the_plan.catalogue)
-    problems = {int(row): reason for line in done for row, reason in line["missing"].items()}
+    """Cut all fields that are not done, several frames at a time.
+
+    Returns
+    -------
+    problems : dict of int to str
+        Rows of the catalogue that have no cutout, and why.
+    again : set of int
+        Those of them that the archive may have another time.
+    """
+    fields = list(enumerate(fields_of(the_plan.catalogue)))
+    problems = {int(row): reason for line in done.values() for row, reason in line["missing"].items()}
+    again, failures = set(), 0
     workers = max(CONNECTIONS, cpu_count() or 1)
     bar = tqdm(total=len(fields), initial=len(done), unit="field", disable=not progress)
     pool = ThreadPoolExecutor(workers)  # threads will do: bz2 unpacks outside the interpreter's lock
 
-    def send(rows):
+    def send(number, rows):
         objects = the_plan.catalogue[rows]
-        return rows, [pool.submit(_cut_frame, archive, frames, objects, band, size) for band in the_plan.bands]
+        futures = [pool.submit(_cut_frame, archive, frames, objects, band, size) for band in the_plan.bands]
+        return number, rows, futures
 
     ahead, megabytes = deque(), 0
     try:
-        for rows in [*fields[len(done) :], *[None] * workers]:
-            if rows is not None:
-                ahead.append(send(rows))
+        for field in [*(field for field in fields if field[0] not in done), *[None] * workers]:
+            if field is not None:
+                ahead.append(send(*field))
             # Fields are written in order, and only so many wait that memory stays flat.
-            if ahead and (rows is None or len(ahead) > workers):
-                rows, futures = ahead.popleft()
+            if ahead and (field is None or len(ahead) > workers):
+                number, rows, futures = ahead.popleft()
                 results = [future.result() for future in futures]
-                missing = {int(rows[i]): why for _, found, _ in reversed(results) for i, why in found.items()}
+                missing = {int(rows[i]): why for result in reversed(results) for i, why in result.problems.items()}
+                passing = any(result.again for result in results)
                 kept = ~np.isin(rows, list(missing))
-                images = np.stack([images[kept] for images, _, _ in results], axis=1)
-                work.add_field(images, {"missing": missing})
+                images = np.stack([result.images[kept] for result in results], axis=1)
+                work.add_field(number, images, missing, passing)
                 problems |= missing
-                megabytes += sum(fetched for _, _, fetched in results) / 1e6
+                again |= missing.keys() if passing else set()
+                failures = failures + 1 if passing else 0
+                if failures == GIVE_UP:
+                    raise ArchiveError(f"{GIVE_UP} fields in a row failed, the last because {missing[int(rows[0])]}")
+                megabytes += sum(result.fetched for result in results) / 1e6
                 bar.set_postfix_str(f"{megabytes:,.0f} MB fetched", refresh=False)
                 bar.update()
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
-    return problems
+    return problems, again
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The cutouts of one field in one band, what is wrong with some, and how many bytes were fetched."""
+
+    images: np.ndarray
+    problems: dict
+    again: bool = False
+    fetched: int = 0
 
 
 def _cut_frame(archive, frames, objects, band, size):
-    """The cutouts of all objects of one field in one band, their problems, and how many bytes were fetched."""
+    """The `_Cut` of all objects of one field in one band."""
     which = [int(objects[name][0]) for name in ("run", "camcol", "field")]
     rerun = int(objects["rerun"][0])
     path = archive.frame_path(*which, band, frames, rerun=rerun)
@@ -171,10 +216,10 @@ def _cut_frame(archive, frames, objects, band, size):
         frame = archive.read_frame(*which, band, frames, rerun=rerun)
     except FrameError as error:
         images = np.full((len(objects), size, size), np.nan, np.float32)
-        return images, dict.fromkeys(range(len(objects)), str(error)), 0
+        return _Cut(images, dict.fromkeys(range(len(objects)), str(error)), error.again)
     images, problems = frame.cutouts(objects["ra"], objects["dec"], size)
     problems = {row: f"{why} in {band}" for row, why in problems.items()}
-    return images, problems, 0 if kept else path.stat().st_size
+    return _Cut(images, problems, fetched=0 if kept else path.stat().st_size)
 
 
 def _opened(archive):
@@ -187,7 +232,19 @@ def _frames_folder(out, frames):
     return frames
 
 
-def _card(request, archive, sql, missing):
+def _missing(catalogue, rows, problems, again):
+    """What goes into missing.ecsv: objects without a cutout, and positions without an object, which have no id."""
+    lost = catalogue["objid", "ra", "dec"][rows]
+    lost.meta.clear()
+    lost["reason"] = np.array([problems[row] for row in rows], str)
+    lost["retry"] = np.array([row in again for row in rows], bool)
+    unmatched = catalogue.meta["unmatched"].copy()
+    unmatched["objid"] = np.ma.masked_all(len(unmatched), np.uint64)
+    unmatched["retry"] = np.zeros(len(unmatched), bool)
+    return vstack([table for table in (lost, unmatched) if len(table)] or [lost], metadata_conflicts="silent")
+
+
+def _card(request, archive, meta, missing):
     return {
         "survey": "SDSS",
         "data_set": f"{request.name}: {DATA_SETS[request.name].summary}",
@@ -196,7 +253,8 @@ def _card(request, archive, sql, missing):
         "bands": list(request.bands),
         "pixel_scale": PIXEL_SCALE,
         "missing": missing,
-        "sql": sql,
+        **({"expected": meta["expected"]} if "expected" in meta else {}),
+        "sql": meta["sql"],
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),

@@ -1,46 +1,21 @@
 """The data sets: which objects they hold, and the queries that find them.
 
-Objects are drawn by field, because one frame then serves hundreds of them. Every field has a hash, a number from 0 to
-65535 that depends on its run, camcol and field and on the seed. Fields are taken in the order of their hash, window by
-window, until there are enough objects: a random draw that anyone can repeat, without sorting a table on the server,
-and with the same seed all data sets share their fields.
+Objects are drawn by field where that is possible, because one frame then serves hundreds of them. Every field has a
+hash, a number from 0 to 65535 that depends on its run, camcol and field and on the seed: fields are taken in the order
+of their hash (see `draws`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import Table, vstack
 
-from astro_ssl_nb.cutouts import CutoutSet
-from data_fetch.folder import FetchError
-from data_fetch.frames import BANDS, FRAME_SHAPE, PIXEL_SCALE
+from data_fetch.frames import BANDS, FRAME_SHAPE
 
 HASHES = 65536
 # The other bands are registered a few pixels away from r: up to 13 in the real frames that we measured.
 BAND_SHIFT = 20
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """What one data set holds; `n` is the size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336."""
-
-    name: str
-    summary: str
-    n: int
-    classes: tuple = ()
-    mag_limits: tuple = (14.0, 21.5)
-
-
-DATA_SETS = {
-    data_set.name: data_set
-    for data_set in (
-        DataSet("pretext", "stars and galaxies with their measured properties, without labels", 50_090),
-        DataSet("sg", "stars and galaxies with spectroscopic classes", 50_090, ("STAR", "GALAXY")),
-        DataSet("sgq", "stars, galaxies and quasars with spectroscopic classes", 54_000, ("STAR", "GALAXY", "QSO")),
-    )
-}
+MATCH_RADIUS = 3.0  # arcsec between a position and the object that is taken for it
 
 _MAG, _ARCSEC, _DEG = u.mag, u.arcsec, u.deg
 # Column in SQL -> (our name, type, unit)
@@ -58,12 +33,158 @@ PHOTOMETRY = {
     **{f"p.{name}": (name, float, None) for name in ("expAB_r", "deVAB_r", "fracDeV_r")},
     "f.psfWidth_r": ("psfWidth_r", float, _ARCSEC),
 }
-SPECTROSCOPY = {
+REDSHIFT = {"s.z": ("redshift", float, None), "s.zErr": ("redshift_err", float, None)}
+# Beck et al. 2016, MNRAS 460, 1371
+PHOTOZ = {"h.z AS photoz": ("photoz", float, None), "h.zErr AS photozErr": ("photoz_err", float, None)}
+SPECTRUM = {
     "s.class": ("class", str, None),
     "s.subClass": ("subClass", str, None),
-    "s.z": ("redshift", float, None),
-    "s.zErr": ("redshift_err", float, None),
+    **REDSHIFT,
     "s.specObjID": ("specObjID", np.uint64, None),
+}
+VOTES = {f"z.{name}": (name, float, None) for name in ("p_mg", "p_el", "p_cs", "nvote")}
+
+_PHOTOZ = "LEFT JOIN Photoz AS h ON h.objID = p.objID"
+_REDSHIFT = "LEFT JOIN SpecObj AS s ON s.bestObjID = p.objID AND s.zWarning = 0"
+_GOOD = "p.mode = 1 AND p.clean = 1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tables that objects come from.
+
+    Attributes
+    ----------
+    tables : str
+        For SQL's FROM, with PhotoObj as p and Field as f.
+    columns : dict
+        As `PHOTOMETRY`.
+    where : str
+        What holds for all objects.
+    key : str, optional
+        The object's id in the smallest of the tables; its bits tell the field.
+    """
+
+    tables: str
+    columns: dict
+    where: str
+    key: str | None = None
+
+
+PHOTOMETRIC = Source(
+    f"Field AS f JOIN PhotoObj AS p ON p.fieldID = f.fieldID {_PHOTOZ} {_REDSHIFT}",
+    PHOTOMETRY | PHOTOZ | REDSHIFT,
+    f"f.quality = 3 AND {_GOOD} AND p.type IN (3, 6)",
+)
+SPECTROSCOPIC = Source(
+    "SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID JOIN Field AS f ON f.fieldID = p.fieldID",
+    PHOTOMETRY | SPECTRUM,
+    f"s.zWarning = 0 AND {_GOOD} AND p.type IN (3, 6)",
+    "s.bestObjID",
+)
+GALAXY_ZOO = Source(
+    f"zooSpec AS z JOIN PhotoObj AS p ON p.objID = z.objid JOIN Field AS f ON f.fieldID = p.fieldID {_REDSHIFT}",
+    PHOTOMETRY | REDSHIFT | VOTES,
+    _GOOD,
+    "z.objid",
+)
+# fGetNearestObjIdEq: the primary object nearest to a position (https://skyserver.sdss.org, Schema Browser, Functions).
+# The columns of u have SQLite's names for them, so that the practice archive understands the same text.
+POSITIONS = Source(
+    "(VALUES {positions}) AS u(column1, column2) JOIN PhotoObj AS p ON p.objID = "
+    f"dbo.fGetNearestObjIdEq(u.column1, u.column2, {MATCH_RADIUS / 60:g}) "
+    f"JOIN Field AS f ON f.fieldID = p.fieldID {_PHOTOZ} {_REDSHIFT}",
+    PHOTOMETRY | PHOTOZ | REDSHIFT,
+    "p.mode = 1",
+)
+
+SPIRAL = range(10)
+# T of EFIGI (Baillard et al. 2011, A&A 532, A74) -> names of de Vaucouleurs's stages
+STAGES = dict(enumerate(("S0/a", "Sa", "Sab", "Sb", "Sbc", "Sc", "Scd", "Sd", "Sdm", "Sm", "Im")))
+STAGES = {-5: "E", -3: "S0-", -2: "S0", -1: "S0+"} | STAGES
+_ELLIPTICAL = dict.fromkeys((-6, -5, -4), "elliptical")
+_SPIRAL = dict.fromkeys(SPIRAL, "spiral")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What one data set holds.
+
+    Attributes
+    ----------
+    name, summary : str
+    n : int or None
+        The size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336.
+    source : Source
+    classes : dict of str to str
+        Label and the SQL condition for it; all have the same number of objects.
+    types : dict of int to str
+        Of EFIGI's T, and its label; the classes are as large as they are.
+    mag_limits : (float, float) or None
+        Model magnitude in r.
+    """
+
+    name: str
+    summary: str
+    n: int | None
+    source: Source
+    classes: dict = field(default_factory=dict)
+    types: dict = field(default_factory=dict)
+    mag_limits: tuple | None = None
+
+    @property
+    def by_position(self):
+        """Whether the objects are given by a list of positions, and not drawn field by field."""
+        return self.source is POSITIONS
+
+
+_SPECTRAL = {label: f"s.class = '{label}'" for label in ("STAR", "GALAXY", "QSO")}
+_LIMITS = (14.0, 21.5)
+DATA_SETS = {
+    data_set.name: data_set
+    for data_set in (
+        DataSet(
+            "pretext",
+            "stars and galaxies with their measured properties, without labels",
+            50_090,
+            PHOTOMETRIC,
+            mag_limits=_LIMITS,
+        ),
+        DataSet(
+            "sg",
+            "stars and galaxies with spectroscopic classes",
+            50_090,
+            SPECTROSCOPIC,
+            {label: _SPECTRAL[label] for label in ("STAR", "GALAXY")},
+            mag_limits=_LIMITS,
+        ),
+        DataSet(
+            "sgq",
+            "stars, galaxies and quasars with spectroscopic classes",
+            54_000,
+            SPECTROSCOPIC,
+            _SPECTRAL,
+            mag_limits=_LIMITS,
+        ),
+        DataSet(
+            "mg",
+            "merging galaxies and others by the votes of Galaxy Zoo: an analogue of the paper's set, whose selection "
+            "cannot be repeated",
+            15_766,
+            GALAXY_ZOO,
+            {"MERGING": "z.p_mg > 0.4", "OTHER": "z.p_mg < 0.1"},
+        ),
+        DataSet("ef2", "elliptical and spiral galaxies of EFIGI", 3_604, POSITIONS, types=_ELLIPTICAL | _SPIRAL),
+        DataSet(
+            "ef4",
+            "elliptical, lenticular, spiral and irregular galaxies of EFIGI",
+            4_389,
+            POSITIONS,
+            types=_ELLIPTICAL | dict.fromkeys((-3, -2, -1), "lenticular") | _SPIRAL | {10: "irregular"},
+        ),
+        DataSet("ef15", "galaxies of EFIGI in fifteen Hubble stages", 4_327, POSITIONS, types=STAGES),
+        DataSet("positions", "objects at the positions of a list", None, POSITIONS),
+    )
 }
 
 
@@ -79,153 +200,53 @@ def field_hash(run, camcol, field, seed):
     return (run * a + camcol * b + field * c) & (HASHES - 1)
 
 
-def object_query(window, *, label=None, mag_limits, margin, seed):
+def object_query(source, window, *, condition=None, mag_limits=None, margin, seed):
     """SQL for the objects in the fields whose hash is in a window.
 
     Parameters
     ----------
+    source : Source
     window : (int, int)
         First and last hash.
-    label : str, optional
-        Only objects with a spectrum of this class, and the columns of the spectrum with them.
-    mag_limits : (float, float)
+    condition : str, optional
+        What else must hold, in SQL.
+    mag_limits : (float, float), optional
         Model magnitude in r.
     margin : int
         Pixels from the edge of the frame.
     seed : int
     """
-    rows, columns = FRAME_SHAPE
-    where = [
-        "p.mode = 1 AND p.clean = 1 AND p.type IN (3, 6)",
-        f"p.modelMag_r BETWEEN {mag_limits[0]:g} AND {mag_limits[1]:g}",
-        f"p.colc_r BETWEEN {margin} AND {columns - margin} AND p.rowc_r BETWEEN {margin} AND {rows - margin}",
-    ]
-    if label is None:
-        names = PHOTOMETRY
-        tables = "Field AS f JOIN PhotoObj AS p ON p.fieldID = f.fieldID"
+    if source.key is None:
         fields = field_hash("f.run", "f.camcol", "f.field", seed)
-        where.insert(0, "f.quality = 3")
     else:
-        names = PHOTOMETRY | SPECTROSCOPY
-        tables = "SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID JOIN Field AS f ON f.fieldID = p.fieldID"
         # Run, camcol and field are bits of the id (https://www.sdss4.org/dr17/help/glossary/#objid). Taken from
-        # there, the server can pick the few spectra of this window before it joins them to a billion objects.
+        # there, the server can pick the few rows of this window before it joins them to a billion objects.
         # SQL Server takes a constant beyond 2^31 for a decimal, which has no bits: hence the cast.
         parts = (
-            f"((s.bestObjID / CAST({2**low} AS bigint)) & {2**bits - 1})" for low, bits in ((32, 16), (29, 3), (16, 12))
+            f"(({source.key} / CAST({2**low} AS bigint)) & {2**bits - 1})"
+            for low, bits in ((32, 16), (29, 3), (16, 12))
         )
         fields = field_hash(*parts, seed)
-        where.insert(0, f"s.class = '{label}' AND s.zWarning = 0")
-    where.insert(0, f"{fields} BETWEEN {window[0]} AND {window[1]}")
-    return f"SELECT {', '.join(names)} FROM {tables} WHERE {' AND '.join(where)}"
+    where = [f"{fields} BETWEEN {window[0]} AND {window[1]}", condition, *_selection(source, mag_limits, margin)]
+    return _select(source.tables, source.columns, where)
 
 
-def choose(archive, data_set, n, *, mag_limits, size, seed, exclude=(), folder=None):
-    """Choose the objects of a data set, as many of each class, and return their catalogue.
+def position_query(ra, dec, *, mag_limits=None, margin):
+    """SQL for the objects nearest to positions (arrays of degrees), as far as there are any within `MATCH_RADIUS`.
 
-    Parameters
-    ----------
-    archive : Archive
-    data_set : DataSet
-    n : int
-        Objects in all.
-    mag_limits, seed
-        See `object_query`.
-    size : int
-        Pixels a side of the cutouts: they must fit into the frame.
-    exclude : sequence of path-like, optional
-        CutoutSets whose objects, and whatever is within a cutout's width of them, must not be chosen.
-    folder : path-like, optional
-        Where to keep the answers of the archive.
-
-    Returns
-    -------
-    astropy.table.Table
-        Sorted by the hash of the field, so that the objects of a field stand together. Its `meta` has the `sql` that
-        was asked and how many objects were `excluded` "by id" and "by position" (None without `exclude`).
-
-    Raises
-    ------
-    FetchError
-        If there are fewer objects than asked.
-    ArchiveError
-        If the archive fails.
+    Parameters are those of `object_query`.
     """
-    excluded = _Excluded(exclude, size)
-    labels = data_set.classes or (None,)
-    sql, tables = [], []
-    for label in labels:
-        query = {"label": label, "mag_limits": mag_limits, "margin": size // 2 + BAND_SHIFT, "seed": seed}
-        tables.append(_choose_class(archive, n // len(labels), query, excluded, folder, sql))
-    table = _in_hash_order(vstack(tables), seed)
-    table.meta = {"sql": sql, "excluded": excluded.counts}
-    return table
+    positions = ",".join(f"({a:.6f},{d:.6f})" for a, d in zip(ra, dec, strict=True))
+    tables = POSITIONS.tables.format(positions=positions)
+    return _select(tables, POSITIONS.columns, _selection(POSITIONS, mag_limits, margin))
 
 
-def _choose_class(archive, n, query, excluded, folder, sql):
-    names = PHOTOMETRY if query["label"] is None else PHOTOMETRY | SPECTROSCOPY
-    found, count, low, width = [], 0, 0, 1
-    while count < n and low < HASHES:
-        high = min(low + width, HASHES)
-        sql.append(object_query((low, high - 1), **query))
-        answer = archive.query(sql[-1], columns=[name.split(".")[1] for name in names], folder=folder)
-        if len(answer):
-            found.append(excluded.remove(_our_columns(answer, names)))
-            count += len(found[-1])
-        low = high
-        # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.
-        needed = 1.1 * (n - count) * low / count if count else HASHES
-        width = int(np.clip(needed, 1, 8 * width))
-    if count < n:
-        raise FetchError(_too_few(archive, n, count, query))
-    return _in_hash_order(vstack(found), query["seed"])[:n]
+def _selection(source, mag_limits, margin):
+    rows, columns = FRAME_SHAPE
+    limits = mag_limits and f"p.modelMag_r BETWEEN {mag_limits[0]:g} AND {mag_limits[1]:g}"
+    inside = f"p.colc_r BETWEEN {margin} AND {columns - margin} AND p.rowc_r BETWEEN {margin} AND {rows - margin}"
+    return source.where, limits, inside
 
 
-def _too_few(archive, n, count, query):
-    what = f"objects of class {query['label']}" if query["label"] else "objects"
-    low, high = query["mag_limits"]
-    advice = "ask for at most that many of each class" if query["label"] else "ask for at most that many"
-    return (
-        f"{archive.name} has {count} {what} with {low:g} <= r <= {high:g}, {n} were asked for: {advice} with --n, "
-        "or widen --mag-limits"
-    )
-
-
-def _our_columns(answer, names):
-    """Our names, types and units for the columns of an answer."""
-    table = Table()
-    for sql_name, (name, dtype, unit) in names.items():
-        column = answer[sql_name.split(".")[1]].astype(dtype)
-        table[name] = column
-        table[name].unit = unit
-    return table
-
-
-def _in_hash_order(table, seed):
-    where = [np.asarray(table[name]) for name in ("run", "camcol", "field")]
-    return table[np.lexsort([table["objid"], *where[::-1], field_hash(*where, seed)])]
-
-
-class _Excluded:
-    """Objects that must not be chosen, and how often one was met."""
-
-    def __init__(self, folders, size):
-        self.counts = {"by id": 0, "by position": 0} if folders else None
-        self._radius = size * PIXEL_SCALE * u.arcsec
-        try:
-            tables = [CutoutSet.open(folder).catalogue["objid", "ra", "dec"] for folder in folders]
-        except (ValueError, KeyError) as error:
-            raise FetchError(f"cannot exclude {', '.join(map(str, folders))}: {error}") from error
-        self._table = vstack(tables, metadata_conflicts="silent") if tables else None
-
-    def remove(self, table):
-        if self._table is None:
-            return table
-        same = np.isin(table["objid"], self._table["objid"])
-        _, separation, _ = SkyCoord(table["ra"], table["dec"]).match_to_catalog_sky(
-            SkyCoord(self._table["ra"], self._table["dec"])
-        )
-        near = (separation < self._radius) & ~same
-        self.counts["by id"] += int(same.sum())
-        self.counts["by position"] += int(near.sum())
-        return table[~same & ~near]
+def _select(tables, columns, where):
+    return f"SELECT {', '.join(columns)} FROM {tables} WHERE {' AND '.join(filter(None, where))}"

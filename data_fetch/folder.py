@@ -1,17 +1,22 @@
 """The folder that a fetch fills: what is done is written down, so that a killed run goes on where it stopped.
 
 While the work goes on, everything is in `work/`: the request, the answers of the archive, the images so far and a
-journal with one line a field. The images of a field are on disk before its line is. `card.json` comes last, and only
-with it is the folder a CutoutSet.
+journal with one line a field. The images of a field are on disk before its line is, and a later line of a field takes
+the place of an earlier one. `card.json` comes last, and only with it is the folder a CutoutSet. `work/` stays while
+there are objects whose frame may be had another time.
 """
 
 import hashlib
 import json
 import os
+import platform
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
+from filelock import FileLock, Timeout
 
 from astro_ssl_nb.cutouts import CutoutSet, write_card, write_catalogue
 
@@ -40,12 +45,44 @@ class WorkFolder:
         self.request = json.loads(json.dumps(request))
         self._work = self.out / "work"
         self.answers = self._work / "answers"
-        self._images = self._work / "images.npy"
+        self._images = self._work / "images.f4"
         self._journal = self._work / "journal.jsonl"
-        self.complete = (self.out / "card.json").exists()
-        card = self.out / "card.json" if self.complete else self._work / "request.json"
-        if card.exists():
-            self._compare(json.loads(card.read_text()))
+        self._check_request()
+
+    @property
+    def complete(self):
+        """Whether there is nothing left to do here."""
+        return (self.out / "card.json").exists() and not any(line["again"] for line in self._read_journal().values())
+
+    @contextmanager
+    def locked(self):
+        """Keep other processes out of this folder for as long as the block lasts.
+
+        Raises
+        ------
+        FetchError
+            If another process is at work here, or the folder cannot be written to.
+        """
+        holder = self._work / "holder"
+        try:
+            self._work.mkdir(parents=True, exist_ok=True)
+            # The system lets go of this lock when its process ends, however it ends.
+            with FileLock(self._work / "lock", timeout=0):
+                holder.write_text(f"process {os.getpid()} on {platform.node()}")
+                self._check_request()
+                yield
+        except Timeout:
+            by = holder.read_text() if holder.exists() else "another process"
+            raise FetchError(f"{self.out} is being filled by {by}: wait until it is done, or stop it") from None
+        except OSError as error:
+            if error.errno is None:  # raised by a library for its own reasons, not by the system
+                raise
+            raise _cannot_write(error, self.out) from error
+
+    def _check_request(self):
+        for card in (self.out / "card.json", self._work / "request.json"):
+            if card.exists():
+                return self._compare(json.loads(card.read_text()))
 
     def _compare(self, card):
         if "request" not in card:
@@ -59,46 +96,46 @@ class WorkFolder:
                 )
 
     def begin(self, shape):
-        """Open for writing cutouts of this shape, and return the fields that are done.
-
-        Returns
-        -------
-        list of dict
-            The lines of the journal.
-        """
-        try:
-            self._work.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._work / "request.json", json.dumps({"request": self.request}).encode())
-        except OSError as error:
-            raise FetchError(f"cannot write to {self.out} ({error.strerror}): choose another folder") from error
+        """Open for writing cutouts of this shape, and return what is done: {number of the field: its line}."""
+        self._bytes = 4 * int(np.prod(shape))
         self._shape = shape
-        done = list(self._read_journal())
-        rows = sum(line["kept"] for line in done)
-        # Images without work/images.npy: all was fetched, and the end of `finish` is left to do.
-        if self._images.exists() or not (self.out / "images.npy").exists():
-            with open(self._images, "ab") as images, open(self._journal, "ab") as journal:
-                # What a killed run wrote beyond the last whole line of the journal is done again.
-                journal.truncate(sum(line["bytes"] for line in done))
-                images.truncate(self._write_header(0) + rows * 4 * int(np.prod(shape)))
-        return done
+        write_atomically(self._work / "request.json", json.dumps({"request": self.request}).encode())
+        with open(self._images, "ab") as images, open(self._journal, "ab") as journal:
+            # What a killed run wrote beyond the last whole line of the journal is done again.
+            lines = self._read_journal(images.tell() // self._bytes)
+            journal.truncate(max((line["end"] for line in lines.values()), default=0))
+            images.truncate(self._bytes * max((line["first"] + line["kept"] for line in lines.values()), default=0))
+        return {number: line for number, line in lines.items() if not line["again"]}
 
-    def _read_journal(self):
-        if self._journal.exists():
-            for line in self._journal.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):
-                    yield {**json.loads(line), "bytes": len(line)}
+    def _read_journal(self, rows=np.inf):
+        """The last line of each field, if its images are among the first `rows`; and where both are."""
+        lines, first, end = {}, 0, 0
+        for text in self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else ():
+            line = json.loads(text) if text.endswith(b"\n") else None
+            if line is None or first + line["kept"] > rows:
+                break
+            end += len(text)
+            lines[line["field"]] = {**line, "first": first, "end": end}
+            first += line["kept"]
+        return lines
 
-    def _write_header(self, rows):
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, *self._shape)}
-        with open(self._images, "r+b") as images:
-            np.lib.format.write_array_header_1_0(images, header)
-            return images.tell()
+    def add_field(self, number, images, missing, again):
+        """Append the cutouts of one field, then its line of the journal.
 
-    def add_field(self, images, line):
-        """Append the cutouts of one field, an array of shape (K, B, H, W), then its line of the journal."""
+        Parameters
+        ----------
+        number : int
+            Which field.
+        images : array of shape (K, B, H, W)
+        missing : dict of int to str
+            Rows of the catalogue that have no image, and why.
+        again : bool
+            Whether another run may find what is missing.
+        """
+        line = {"field": number, "kept": len(images), "missing": missing, "again": again}
         for path, content in (
             (self._images, np.ascontiguousarray(images, dtype="<f4").data),
-            (self._journal, json.dumps({**line, "kept": len(images)}).encode() + b"\n"),
+            (self._journal, json.dumps(line).encode() + b"\n"),
         ):
             with open(path, "ab") as file:
                 file.write(content)
@@ -107,24 +144,69 @@ class WorkFolder:
 
     def finish(self, catalogue, missing, card):
         """Write what makes the folder a CutoutSet, and clear the work away."""
-        if self._images.exists():
-            self._write_header(len(catalogue))
-            os.replace(self._images, self.out / "images.npy")
-        write_catalogue(catalogue, self.out / "catalogue.parquet")
-        if len(missing):
-            missing.write(self.out / "missing.ecsv", overwrite=True)
-        checksums = {}
-        for name in ("images.npy", "catalogue.parquet"):
-            with open(self.out / name, "rb") as file:
-                checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        write_card({**card, "checksums": checksums, "request": self.request}, self.out)
-        shutil.rmtree(self._work)
+        self._write_images(self._work / "images.npy")
+        write_catalogue(catalogue, self._work / "catalogue.parquet")
+        missing.write(self._work / "missing.ecsv", overwrite=True)
+        names = ["images.npy", "catalogue.parquet", "missing.ecsv"][: 3 if len(missing) else 2]
+        card = {**card, "checksums": {name: checksum(self._work / name) for name in names}, "request": self.request}
+        # From here on little space is needed, and a run that is killed here is finished by the next.
+        (self.out / "card.json").unlink(missing_ok=True)
+        (self.out / "missing.ecsv").unlink(missing_ok=True)
+        for name in names:
+            os.replace(self._work / name, self.out / name)
+        write_card(card, self.out)
+        self.clear()
         return CutoutSet.open(self.out)
+
+    def _write_images(self, path):
+        lines = [line for _, line in sorted(self._read_journal().items())]
+        header = {"descr": "<f4", "fortran_order": False, "shape": (sum(line["kept"] for line in lines), *self._shape)}
+        with open(self._images, "rb") as source, open(path, "wb") as images:
+            np.lib.format.write_array_header_1_0(images, header)
+            for line in lines:
+                source.seek(line["first"] * self._bytes)
+                images.write(source.read(line["kept"] * self._bytes))
+            images.flush()
+            os.fsync(images.fileno())
+
+    def clear(self):
+        """Remove what a complete set does not need."""
+        if self.complete:
+            shutil.rmtree(self._work, ignore_errors=True)
+
+
+def checksum(path):
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path, content):
-    """Write bytes to a file that is there whole or not at all, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    """Write bytes to a file that is there whole or not at all, whatever happens meanwhile.
+
+    Raises
+    ------
+    FetchError
+        If the disk is full or cannot be written to.
+    """
+    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        for left in path.parent.glob(f"{path.name}.{platform.node()}.*.part"):
+            if not psutil.pid_exists(int(left.suffixes[-2][1:])):
+                left.unlink(missing_ok=True)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _cannot_write(error, path) from error
+
+
+def _cannot_write(error, path):
+    return FetchError(
+        f"cannot write to {path} ({error.strerror}): make room or choose another folder, then run the same command "
+        "again; what was fetched is kept"
+    )

@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
+HDUS = 4  # image, calibration, sky, astrometry
 FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
 BANDS = "ugriz"
 FILTER_DELAY = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
@@ -16,7 +17,17 @@ WCS_CARDS = [f"{name}{axis}" for name in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "C
 
 
 class FrameError(Exception):
-    """One frame cannot be had or cannot be used; other frames of the archive may be fine."""
+    """One frame cannot be had or cannot be used; other frames of the archive may be fine.
+
+    Attributes
+    ----------
+    again : bool
+        Whether the archive may have it another time; False if it says that there is no such frame.
+    """
+
+    def __init__(self, reason, *, again=False):
+        super().__init__(reason)
+        self.again = again
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,14 @@ class Frame:
             raise FrameError(f"is not a whole bz2 file ({error}); it starts with {packed[:40]!r}") from error
         try:
             with fits.open(BytesIO(unpacked), memmap=False) as hdus:
-                header, data = hdus[0].header, hdus[0].data
+                header, data, count = hdus[0].header, hdus[0].data, len(hdus)
         except Exception as error:  # astropy raises anything from OSError to TypeError on broken files
             raise FrameError(f"is not a FITS file ({error}); it starts with {unpacked[:40]!r}") from error
         shape = None if data is None else data.shape
         if shape != FRAME_SHAPE:
             raise FrameError(f"holds an image of shape {shape}, a frame has {FRAME_SHAPE}")
+        if count < HDUS:
+            raise FrameError(f"holds {count} HDUs, a frame has {HDUS}: it is not whole")
         found = tuple(header.get(card) for card in ("RUN", "CAMCOL", "FILTER"))
         if found != (run, camcol, band):
             raise FrameError(f"holds run, camcol, band {found}, asked for {(run, camcol, band)}")
@@ -73,6 +86,11 @@ class Frame:
             raise FrameError(f"holds frame {header.get('FRAME')} of the run, asked for field {field} in {band}")
         # Only these, because WCS warns about old names of other keywords in every frame.
         return cls(data, WCS({card: header[card] for card in WCS_CARDS}))
+
+    @property
+    def finite(self):
+        """Whether every pixel is a number; in the frames of SDSS it is."""
+        return bool(np.isfinite(self.data).all())
 
     def cutouts(self, ra, dec, size):
         """Cut squares around positions; the centre of each is within half a pixel of its position.

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from data_fetch.catalogues import DATA_SETS, choose
+from data_fetch.catalogues import DATA_SETS
+from data_fetch.draws import Excluded, draw
 from data_fetch.folder import FetchError
 from data_fetch.frames import BANDS
+from data_fetch.positions import efigi, find, read_positions
 
 FRAME_BYTES = 3.4e6  # mean size of a packed frame, over fifteen of DR17
+FRAMES_PER_MINUTE = 60  # one a second is polite, and about what one connection gives
 SIZES = range(8, 513)
 
 
@@ -26,32 +29,37 @@ class Request:
     mag_limits: tuple | None
     seed: int
     exclude: tuple
+    source: str | Path | None = None
 
     def __post_init__(self):
         if self.name not in DATA_SETS:
             raise FetchError(f"unknown data set {self.name!r}: choose from {', '.join(DATA_SETS)}")
         data_set = DATA_SETS[self.name]
         for key, value in (
-            ("n", data_set.n if self.n is None else self.n),
+            ("n", data_set.n if self.n is None and not data_set.by_position else self.n),
             ("bands", tuple(self.bands)),
-            ("mag_limits", tuple(float(m) for m in self.mag_limits or data_set.mag_limits)),
+            ("mag_limits", tuple(float(m) for m in self.mag_limits or data_set.mag_limits or ()) or None),
             ("exclude", (self.exclude,) if isinstance(self.exclude, str | Path) else tuple(self.exclude)),
         ):
             object.__setattr__(self, key, value)
         classes = max(1, len(data_set.classes))
-        if self.n < classes:
+        if self.n is not None and self.n < classes:
             raise FetchError(f"n={self.n} objects are too few: use {classes} or more")
-        if self.n % classes:
+        if self.n is not None and self.n % classes:
             below = self.n // classes * classes
             raise FetchError(
                 f"n={self.n} objects cannot be shared equally by {classes} classes: use {below} or {below + classes}"
             )
+        needs_source = data_set.by_position and not data_set.types
+        if needs_source != (self.source is not None):
+            other = "needs the file of a list" if needs_source else f"takes no list, got {self.source}"
+            raise FetchError(f"data set {self.name!r} {other}: try `positions FILE`")
         unknown = [band for band in self.bands if band not in BANDS]
         if unknown or len(set(self.bands)) != len(self.bands) or not self.bands:
             raise FetchError(f"unknown bands {''.join(self.bands)!r}: use some of {BANDS}, each once")
         if self.size not in SIZES:
             raise FetchError(f"size={self.size} pixels: use {SIZES[0]} to {SIZES[-1]}")
-        if not self.mag_limits[0] < self.mag_limits[1]:
+        if self.mag_limits and not self.mag_limits[0] < self.mag_limits[1]:
             raise FetchError(f"mag_limits {self.mag_limits} hold no magnitude: give the bright limit first")
 
     def identity(self, archive):
@@ -62,7 +70,12 @@ class Request:
             if not catalogue.exists():
                 raise FetchError(f"{folder} is not a CutoutSet to exclude: it has no catalogue.parquet")
             exclude.append(sha256(catalogue.read_bytes()).hexdigest())
-        return {**asdict(self), "exclude": exclude, "archive": archive.name, "release": archive.release}
+        try:
+            source = self.source and sha256(Path(self.source).read_bytes()).hexdigest()
+        except OSError as error:
+            raise FetchError(f"{self.source} cannot be read ({error.strerror})") from error
+        ours = {"exclude": exclude, "source": source, "archive": archive.name, "release": archive.release}
+        return {**asdict(self), **ours}
 
 
 @dataclass(frozen=True)
@@ -116,34 +129,33 @@ class Plan:
         return self.requests * FRAME_BYTES
 
     def __str__(self):
-        excluded = self.catalogue.meta["excluded"]
+        meta = self.catalogue.meta
+        minutes = self.requests / FRAMES_PER_MINUTE
         lines = [
             self.title,
             f"  objects   {self.objects:,}{_counts(self.catalogue)}",
             f"  fields    {self.fields:,} in bands {' '.join(self.bands)}",
             f"  frames    {self.frames:,}, of which {self.kept:,} are here already",
-            f"  requests  {self.requests:,} for frames, about {self.bytes / 1e6:,.0f} MB",
+            f"  requests  {self.requests:,} for frames, about {self.bytes / 1e6:,.0f} MB and {minutes:,.0f} minutes "
+            f"at {FRAMES_PER_MINUTE} a minute",
             f"  queries   {self.queries:,}, answered",
         ]
-        if excluded is not None:
+        if meta["excluded"] is not None:
+            excluded = meta["excluded"]
             lines.append(
                 f"  overlap   {excluded['by id']} objects of the excluded sets and {excluded['by position']} within a "
                 "cutout's width of one were met and left out"
             )
+        if meta.get("expected", self.objects) != self.objects:
+            lines.append(f"  paper     {meta['expected']:,} objects, which is not the number found here")
+        if len(meta["unmatched"]):
+            lines.append(f"  unmatched {len(meta['unmatched']):,} positions have no object: see missing.ecsv")
         return "\n".join(lines)
 
 
 def make_plan(request, archive, work, frames):
-    catalogue = choose(
-        archive,
-        DATA_SETS[request.name],
-        request.n,
-        mag_limits=request.mag_limits,
-        size=request.size,
-        seed=request.seed,
-        exclude=request.exclude,
-        folder=None if work is None or work.complete else work.answers,
-    )
+    """The `Plan` of a request; the answers that it takes are kept in the work folder, if there is one."""
+    catalogue = _choose(request, archive, None if work is None or work.complete else work.answers)
     kept = 0
     if frames is not None:
         for rows in fields_of(catalogue):
@@ -151,6 +163,26 @@ def make_plan(request, archive, work, frames):
             paths = [archive.frame_path(run, camcol, field, band, frames, rerun=rerun) for band in request.bands]
             kept += sum(path.exists() for path in paths)
     return Plan(f"{request.name} from {archive.name}, data release {archive.release}", catalogue, request.bands, kept)
+
+
+def _choose(request, archive, folder):
+    """The catalogue of the chosen objects.
+
+    Its `meta` has the `sql` that was asked, the positions that are `unmatched`, and how many objects were `excluded`
+    "by id" and "by position" (None without anything to exclude).
+    """
+    data_set = DATA_SETS[request.name]
+    excluded = Excluded(request.exclude, request.size)
+    unmatched = Table()
+    if data_set.by_position:
+        targets = efigi(archive, data_set.types, folder) if data_set.types else read_positions(request.source)
+        catalogue, sql, unmatched = find(archive, targets, request, excluded, folder)
+    else:
+        catalogue, sql = draw(archive, data_set, request, excluded, folder)
+    catalogue.meta = {"sql": sql, "unmatched": unmatched, "excluded": excluded.counts}
+    if data_set.types and request.n is None:
+        catalogue.meta["expected"] = data_set.n
+    return catalogue
 
 
 def fields_of(catalogue):

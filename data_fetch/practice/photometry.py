@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from .instrument import BANDS, N_COLUMNS, N_ROWS, PIXEL_SCALE, PSF_FWHM_OVER_CORE, RERUN, Observation
 from .mixtures import effective_area, model_area, peak_fraction, petrosian, pixels, psf_flux_fraction
+from .morphology import UNTYPED
 from .populations import Truth, populate
 
 MISSING = -9999.0  # how CAS writes "not measured"
@@ -59,7 +60,7 @@ def measure(observation: Observation) -> tuple[dict, np.ndarray, Truth]:
     members, x, y, blended = members[order], x[order], y[order], neighbours["blended"][order]
     light = {name: values[order] for name, values in light.items()}
 
-    columns = _identity(observation, x, y) | _quality(rng, truth.point[members, 2], x, y, blended, observation)
+    columns = _identity(observation, x, y) | _quality(rng, truth, members, x, y, blended, observation)
     # CAS types an object by the fluxes of its bands together
     with np.errstate(invalid="ignore", divide="ignore"):
         concentration = -2.5 * np.log10(light["psf"][:, 1:4].sum(axis=1) / light["model"][:, 1:4].sum(axis=1))
@@ -176,11 +177,12 @@ def _identity(observation, x, y):
     }
 
 
-def _quality(rng, point, x, y, blended, observation):
+def _quality(rng, truth, members, x, y, blended, observation):
     """Columns flags and clean."""
-    saturated = point * peak_fraction(observation.psf_core[2]) > observation.saturation[2]
+    saturated = truth.point[members, 2] * peak_fraction(observation.psf_core[2]) > observation.saturation[2]
     edge = np.minimum(np.minimum(x, N_COLUMNS - 1 - x), np.minimum(y, N_ROWS - 1 - y)) < 4
     unlucky = rng.random(len(x)) < 0.02  # cosmic rays, bad columns, deblending that failed
+    unlucky &= truth.t_type[members] == UNTYPED  # catalogues of nearby galaxies were checked by eye
     flags = np.full(len(x), FLAGS["BINNED1"])
     for name, where in (("EDGE", edge), ("CHILD", blended), ("SATURATED", saturated), ("INTERP", saturated | unlucky)):
         flags |= np.where(where, FLAGS[name], 0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .galaxies import draw_galaxies
 from .instrument import N_COLUMNS, N_ROWS, PIXEL_SCALE, ZERO_POINT, Observation
+from .morphology import UNTYPED, draw_nearby, type_galaxies
 from .quasars import draw_quasars
 from .stars import draw_stars
 
@@ -37,6 +38,9 @@ class Truth:
     bulge_ratio: np.ndarray  # minor to major axis
     disk_ratio: np.ndarray
     angle: np.ndarray  # of the major axis, radians from the column axis towards the row axis
+    t_type: np.ndarray  # stage of nearby galaxies, UNTYPED for everything else
+    merger: np.ndarray
+    seed: np.ndarray  # of the structure of nearby galaxies and mergers
 
     def __len__(self):
         return len(self.x)
@@ -59,29 +63,38 @@ def populate(observation: Observation) -> Truth:
     galaxies = draw_galaxies(rng, area * overdensity, limit)
     quasars = draw_quasars(rng, area, limit)
     host = quasars["host"]
+    nearby_rng = observation.rng("nearby")
+    nearby = draw_nearby(nearby_rng)
+    t_type = type_galaxies(nearby_rng, galaxies, dimming)
     n_stars, n_galaxies, n_quasars = len(star_types), len(galaxies["redshift"]), len(quasars["redshift"])
+    n_nearby = len(nearby["x"])
 
     flux = lambda magnitudes: 10 ** (-0.4 * (magnitudes + dimming - ZERO_POINT))  # noqa: E731
     dark = lambda n: np.zeros((n, 5))  # noqa: E731
-    joined = lambda name, of_star: np.concatenate([np.full(n_stars, of_star), galaxies[name], host[name]])  # noqa: E731
+    joined = lambda name, of_star: np.concatenate([np.full(n_stars, of_star), galaxies[name], host[name], nearby[name]])  # noqa: E731
     x = rng.uniform(-MARGIN - 0.5, N_COLUMNS + MARGIN - 0.5, n_stars + n_galaxies + n_quasars)
     y = rng.uniform(-MARGIN - 0.5, N_ROWS + MARGIN - 0.5, len(x))
     members = slice(n_stars, n_stars + n_galaxies)
     x[members], y[members] = _cluster(rng, x[members], y[members], galaxies["redshift"], galaxies["disk"][:, 2])
+    n_rest = n_stars + n_galaxies + n_quasars
+    redshifts = [rng.normal(0, 2.5e-4, n_stars), galaxies["redshift"], quasars["redshift"], nearby["redshift"]]
     return Truth(
-        x=x,
-        y=y,
-        kind=np.repeat(["STAR", "GALAXY", "QSO"], [n_stars, n_galaxies, n_quasars]),
-        subclass=np.concatenate([star_types, galaxies["subclass"], quasars["subclass"]]),
-        redshift=np.concatenate([rng.normal(0, 2.5e-4, n_stars), galaxies["redshift"], quasars["redshift"]]),
-        point=np.concatenate([flux(star_magnitudes), dark(n_galaxies), flux(quasars["point"])]),
-        bulge=np.concatenate([dark(n_stars), flux(galaxies["bulge"]), flux(host["bulge"])]),
-        disk=np.concatenate([dark(n_stars), flux(galaxies["disk"]), flux(host["disk"])]),
+        x=np.append(x, nearby["x"]),
+        y=np.append(y, nearby["y"]),
+        kind=np.repeat(["STAR", "GALAXY", "QSO", "GALAXY"], [n_stars, n_galaxies, n_quasars, n_nearby]),
+        subclass=np.concatenate([star_types, galaxies["subclass"], quasars["subclass"], nearby["subclass"]]),
+        redshift=np.concatenate(redshifts),
+        point=np.concatenate([flux(star_magnitudes), dark(n_galaxies), flux(quasars["point"]), dark(n_nearby)]),
+        bulge=np.concatenate([dark(n_stars), *(flux(part["bulge"]) for part in (galaxies, host, nearby))]),
+        disk=np.concatenate([dark(n_stars), *(flux(part["disk"]) for part in (galaxies, host, nearby))]),
         bulge_radius=joined("bulge_radius", 0.0),
         disk_radius=joined("disk_radius", 0.0),
         bulge_ratio=joined("bulge_ratio", 1.0),
         disk_ratio=joined("disk_ratio", 1.0),
         angle=joined("angle", 0.0),
+        t_type=np.concatenate([np.full(n_stars, UNTYPED), t_type, np.full(n_quasars, UNTYPED), nearby["t_type"]]),
+        merger=np.append(np.zeros(n_rest, bool), nearby["merger"]),
+        seed=nearby_rng.integers(2**31, size=n_rest + n_nearby),
     )
 
 

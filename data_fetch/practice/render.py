@@ -7,9 +7,11 @@ and rounded to ten binary digits after it.
 import galsim
 import numpy as np
 
+from .disks import blur, draw_disk
 from .frame_file import frame_file
 from .instrument import BANDS, DARK_VARIANCE, N_COLUMNS, N_ROWS, PIXEL_SCALE, PSF_WEIGHTS, PSF_WIDTHS, Observation
 from .mixtures import effective_area, pixels
+from .morphology import UNTYPED, structure_of
 from .populations import Truth, populate
 
 # Accuracy of a tenth of the noise is enough and makes drawing three times as fast as GalSim's defaults.
@@ -59,6 +61,9 @@ def draw_objects(observation: Observation, truth: Truth, band: str) -> np.ndarra
     radius = np.maximum(truth.disk_radius, truth.bulge_radius)
     for i in np.flatnonzero(total > INVISIBLE * detection):
         bright = total[i] > 60 * detection
+        if truth.t_type[i] != UNTYPED and truth.disk[i, index] > 0.02 * total[i]:
+            _add_structured(image, truth, i, index, x[i], y[i], psf, observation)
+            continue
         profile = _profile(truth, i, index, bright_psf if bright else faint_psf)
         size = _stamp_size(total[i] / (STAMP_EDGE * noise), core / PIXEL_SCALE, radius[i] / PIXEL_SCALE)
         _add(image, profile, x[i], y[i], size)
@@ -81,6 +86,33 @@ def _profile(truth, i, index, psf):
         shape = shape + bulge.shear(q=truth.bulge_ratio[i], beta=angle)
     galaxy = galsim.Convolve([shape, psf], gsparams=FAST)
     return galaxy + psf.withFlux(point) if point > 0 else galaxy
+
+
+def _add_structured(image, truth, i, index, x, y, psf, observation):
+    """A nearby galaxy: its bulge by GalSim, its disk with arms, bar, knots or tails by `disks`."""
+    bulge, disk = truth.bulge[i, index], truth.disk[i, index]
+    if bulge > 0.005 * disk:
+        shape = galsim.DeVaucouleurs(
+            half_light_radius=truth.bulge_radius[i], flux=bulge, trunc=8 * truth.bulge_radius[i], gsparams=FAST
+        ).shear(q=truth.bulge_ratio[i], beta=truth.angle[i] * galsim.radians)
+        side = 2 * int(8 * truth.bulge_radius[i] / PIXEL_SCALE) + 10
+        _add(image, galsim.Convolve([shape, psf], gsparams=FAST), x, y, min(side, LARGEST))
+    # eight scale lengths hold 99.7 per cent of an exponential disk and whatever tails there are
+    scale_length = truth.disk_radius[i] / 1.678
+    reach = int(8 * scale_length / PIXEL_SCALE) + 8
+    left, bottom = int(np.rint(x)) - reach, int(np.rint(y)) - reach
+    dx = (np.arange(2 * reach)[None, :] + left - x) * PIXEL_SCALE
+    dy = (np.arange(2 * reach)[:, None] + bottom - y) * PIXEL_SCALE
+    seed = int(truth.seed[i])
+    structure = structure_of(int(truth.t_type[i]), bool(truth.merger[i]), seed)
+    light = draw_disk(structure, seed, scale_length, truth.disk_ratio[i], truth.angle[i], index, dx, dy)
+    stamp = galsim.ImageF(
+        (disk * blur(light, observation.psf_core[index], observation.psf_shear[index])).astype(np.float32),
+        xmin=left, ymin=bottom,
+    )  # fmt: skip
+    bounds = stamp.bounds & image.bounds
+    if bounds.isDefined():
+        image[bounds] += stamp[bounds]
 
 
 def _add(image, profile, x, y, size):

@@ -1,4 +1,5 @@
-"""The practice archive: an HTTP server on this machine that answers as SkyServer and the Science Archive Server do."""
+"""The practice archive: an HTTP server on this machine that answers as SkyServer, the Science Archive
+Server and VizieR do."""
 
 import json
 import os
@@ -14,12 +15,14 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from .sky import SimulatedSky
 from .skyserver import SkyServer, SqlError
+from .vizier import VizieR, VizierError
 
 SQL_PATH = re.compile(r"/dr\d+/en/tools/search/x_(results|sql)\.aspx?", re.IGNORECASE)
 FRAME_PATH = re.compile(
     r"/sas/dr\d+/(?:boss|eboss|prior-surveys/sdss4-dr17-eboss)/photoObj/frames/301/(?P<folder>\d+)/(?P<column>\d)"
     r"/frame-(?P<band>[ugriz])-(?P<run>\d{6})-(?P<camcol>\d)-(?P<field>\d{4})\.fits\.bz2"
 )
+VIZIER_PATH = "/viz-bin/votable"
 IDLE_SECONDS = 60  # a worker that has had nothing to do for so long ends by itself
 
 
@@ -29,7 +32,7 @@ class Request:
 
     method: str
     path: str
-    kind: str  # 'sql', 'frame' or 'other'
+    kind: str  # 'sql', 'frame', 'vizier' or 'other'
     status: int
     bytes: int
 
@@ -71,7 +74,9 @@ class PracticeArchive:
         self.requests: list[Request] = []
 
     def __enter__(self):
-        self.skyserver = SkyServer(self.sky.tables())
+        tables = self.sky.tables()  # VizieR's have a slash in their name
+        self.skyserver = SkyServer({name: table for name, table in tables.items() if "/" not in name})
+        self.vizier = VizieR({name: table for name, table in tables.items() if "/" in name})
         # loky's workers do not import the caller's __main__ again: works from a notebook, a script and `python -m`
         self._pool = ProcessPoolExecutor(
             self.workers, timeout=IDLE_SECONDS, initializer=_end_with, initargs=(os.getpid(),)
@@ -115,7 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode("utf-8", "replace")
         parts = urlsplit(self.path)
-        self._answer(parts.path, parse_qs(parts.query) | parse_qs(form))
+        if parts.path == VIZIER_PATH:
+            self._answer_vizier(form)
+        else:
+            self._answer(parts.path, parse_qs(parts.query) | parse_qs(form))
 
     def _answer(self, path, parameters):
         frame = FRAME_PATH.fullmatch(path)
@@ -133,6 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
             # SkyServer reports a bad query in the body, with status 200
             text, kind = json.dumps({"error_type": "SqlException", "error_message": str(error)}), "application/json"
         self._send("sql", 200, f"{kind}; charset=utf-8", text.encode())
+
+    def _answer_vizier(self, form):
+        try:
+            self._send("vizier", 200, "text/xml", self.server.archive.vizier.answer(form))
+        except (VizierError, ValueError) as error:
+            self._send("vizier", 400, "text/plain", f"{error}\n".encode())
 
     def _answer_frame(self, run, camcol, field, band):
         body = self.server.archive.frame(run, camcol, field, band)

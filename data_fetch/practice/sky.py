@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from .galaxyzoo import take_votes
 from .instrument import Observation
 from .photometry import measure, measure_field
 from .render import render_frame
 from .spectra import take_spectra
+from .vizier import EFIGI, efigi_rows
 
 FIRST_RUN = 9101  # SDSS never used run numbers above 9000, so no practice objID is that of a real object
 CAMCOLS = range(1, 7)
@@ -44,14 +46,17 @@ class SimulatedSky:
         return [Observation(self.seed, run, camcol, field) for run in runs for camcol in CAMCOLS for field in fields]
 
     def tables(self) -> dict[str, Table]:
-        """The CAS tables Field, PhotoObj and SpecObj."""
-        fields, photo, spectra = [], [], []
+        """The CAS tables Field, PhotoObj, SpecObj and zooSpec, and VizieR's EFIGI catalogue."""
+        fields, photo, spectra, votes, efigi = [], [], [], [], []
         for observation in self.observations():
             columns, members, truth = measure(observation)
             fields.append(measure_field(observation, columns))
             photo.append(columns)
             spectra.append(take_spectra(observation, columns, members, truth))
-        return {"Field": Table(rows=fields), "PhotoObj": _stack(photo), "SpecObj": _stack(spectra)}
+            votes.append(take_votes(observation, columns, spectra[-1], members, truth))
+            efigi.append(efigi_rows(observation, columns, members, truth))
+        tables = {"PhotoObj": photo, "SpecObj": spectra, "zooSpec": votes, EFIGI: efigi}
+        return {"Field": Table(rows=fields)} | {name: _stack(parts) for name, parts in tables.items()}
 
     def frame_bytes(self, run: int, camcol: int, field: int, band: str) -> bytes | None:
         """The compressed frame, or None if this sky has no such field or band."""

@@ -5,12 +5,26 @@ import io
 import sqlite3
 import threading
 
+import numpy as np
 import sqlglot
+from astropy.table import Table
+from scipy.spatial import cKDTree
 from sqlglot import exp
 
 MAX_ROWS = 500_000  # where SkyServer cuts an answer without saying so
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-_KEYS = {"Field": ["fieldID"], "PhotoObj": ["objID", "fieldID"], "SpecObj": ["specObjID", "bestObjID"]}
+_KEYS = {
+    "Field": ["fieldID"],
+    "PhotoObj": ["objID", "fieldID"],
+    "SpecObj": ["specObjID", "bestObjID"],
+    "zooSpec": ["specobjid", "objid"],
+    "Photoz": ["objID"],
+}
+# Tables that are always there, if need be without rows.
+_EMPTY = {
+    "SpecObj": ["specObjID", "bestObjID", "class", "subClass", "z", "zErr", "zWarning"],
+    "Photoz": ["objID", "z", "zErr"],
+}
 
 
 class SqlError(Exception):
@@ -33,8 +47,11 @@ class SkyServer:
     def __init__(self, tables):
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        for name, table in tables.items():
+        empty = {name: Table(names=names) for name, names in _EMPTY.items()}
+        for name, table in (empty | tables).items():
             self._load(name, table)
+        if {"ra", "dec"} <= set(tables.get("PhotoObj", Table()).colnames):
+            self._database.create_function("fGetNearestObjIdEq", 3, NearestPrimary(tables["PhotoObj"]))
         # from here on the database can only be read
         self._database.set_authorizer(
             lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
@@ -77,6 +94,25 @@ class SkyServer:
         return text.getvalue()
 
 
+class NearestPrimary:
+    """SkyServer's function of this purpose: the objID of the primary nearest to ra, dec (deg) within some arcmin."""
+
+    def __init__(self, photo):
+        primary = photo[photo["mode"] == 1] if "mode" in photo.colnames else photo
+        self._ids = np.asarray(primary["objID"])
+        self._tree = cKDTree(_on_sphere(np.asarray(primary["ra"]), np.asarray(primary["dec"])))
+
+    def __call__(self, ra, dec, radius):
+        chord = 2 * np.sin(np.radians(radius / 60) / 2)
+        distance, row = self._tree.query(_on_sphere(ra, dec), distance_upper_bound=chord)
+        return int(self._ids[row]) if np.isfinite(distance) else None
+
+
+def _on_sphere(ra, dec):
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
 def _translate(sql):
     """One T-SQL SELECT as SQLite's; result columns are called what the query calls them, or Column1, Column2, ..."""
     try:
@@ -89,9 +125,12 @@ def _translate(sql):
     for table in statement.find_all(exp.Table):
         table.set("db", None)
         table.set("catalog", None)
+    for function in statement.find_all(exp.Dot):
+        function.replace(function.expression)  # dbo.f() is f()
     for number, column in enumerate(statement.selects, start=1):
         if isinstance(column, exp.Column) and not column.is_star:
             column.replace(exp.alias_(column.copy(), column.name, quoted=True))
         elif not isinstance(column, (exp.Alias, exp.Star, exp.Column)):
             column.replace(exp.alias_(column.copy(), f"Column{number}", quoted=True))
-    return statement.sql(dialect="sqlite")
+    # SQLite has no names for the columns of VALUES but its own; whoever uses those is understood.
+    return statement.sql(dialect="sqlite", unsupported_level=sqlglot.ErrorLevel.IGNORE)

@@ -1,13 +1,16 @@
 """The practice spectroscopic survey: which objects of a field have spectra, and what SpecObj says of them.
 
-About thirty of each class a field, far more than SDSS took, so that few fields make a balanced set. Labels are right,
+About thirty of each class a field, far more than SDSS took, so that few fields make a balanced set, and with them every
+galaxy of the main sample (r < 17.77) and every nearby one. Labels are right,
 as visual inspection finds SDSS ones are to better than one per cent (Bolton et al. 2012, AJ 144, 144); a few fits carry
 a warning, and those alone may have a wrong redshift.
 """
 
 import numpy as np
 
+from .galaxyzoo import FAINTEST
 from .instrument import Observation
+from .morphology import UNTYPED
 from .populations import Truth
 
 PER_CLASS = 30
@@ -21,15 +24,19 @@ def take_spectra(observation: Observation, photo: dict, members: np.ndarray, tru
     kind = truth.kind[members]
     magnitude = np.where(kind == "GALAXY", photo["modelMag_r"], photo["psfMag_r"])
     colour = photo["psfMag_g"] - photo["psfMag_r"]
-    chosen = []
+    bright = (kind == "GALAXY") & (photo["petroMag_r"] > 0) & (photo["petroMag_r"] < FAINTEST)
+    always = ((truth.t_type[members] != UNTYPED) | bright) & (photo["mode"] == 1) & (magnitude > 0)
+    chosen = [np.flatnonzero(always)]
     for label, limit in LIMITS.items():
-        rows = np.flatnonzero((kind == label) & (magnitude > 15.0) & (magnitude < limit) & (photo["mode"] == 1))
+        rows = np.flatnonzero(
+            (kind == label) & (magnitude > 15.0) & (magnitude < limit) & (photo["mode"] == 1) & ~always
+        )
         # surveys went after blue stars (quasar candidates, halo tracers) more than after red ones
         weight = np.where((label == "STAR") & (colour[rows] < 0.6), 3.0, 1.0)
         number = min(len(rows), PER_CLASS)
         if number:
             chosen.append(rng.choice(rows, number, replace=False, p=weight / weight.sum()))
-    rows = np.sort(np.concatenate(chosen)) if chosen else np.array([], int)
+    rows = np.sort(np.concatenate(chosen))
     number = len(rows)
     warned = rng.random(number) < WARNED
     true_redshift = truth.redshift[members[rows]]

@@ -30,6 +30,11 @@ class Mirror:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_POST(self):
+                form = self.rfile.read(int(self.headers["Content-Length"]))
+                passed = requests.post(origin + self.path, data=form, headers=dict(self.headers), timeout=120)
+                self._answer(passed.status_code, passed.headers.get("Content-Type", ""), passed.content)
+
             def do_GET(self):
                 mirror._note(self.path)
                 for pattern, answer in mirror.faults.items():

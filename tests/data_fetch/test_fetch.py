@@ -15,7 +15,7 @@ from astropy.table import Table
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
-from data_fetch.catalogues import PHOTOMETRY, SPECTROSCOPY
+from data_fetch.catalogues import PHOTOMETRY, SPECTRUM
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def test_set_holds_what_its_catalogue_says(sgq):
     catalogue = cutouts.catalogue
     assert cutouts.images.shape == (30, 5, 32, 32) and cutouts.images.dtype == np.float32
     assert np.isfinite(cutouts.images).all()
-    assert set(catalogue.colnames) == {names[0] for names in (PHOTOMETRY | SPECTROSCOPY).values()}
+    assert set(catalogue.colnames) == {names[0] for names in (PHOTOMETRY | SPECTRUM).values()}
     assert sorted(catalogue["class"]) == ["GALAXY"] * 10 + ["QSO"] * 10 + ["STAR"] * 10
     assert catalogue["objid"].dtype == np.uint64 and len(set(catalogue["objid"])) == 30
     assert catalogue["modelMag_r"].unit == u.mag and catalogue["petroR50_r"].unit == u.arcsec
@@ -198,7 +198,7 @@ def test_half_written_ends_of_a_killed_run_are_done_again(archive, frames_folder
     whole = data_fetch.fetch("pretext", archive=archive, out=tmp_path / "whole", **request)
     out = tmp_path / "torn"
     data_fetch.plan("pretext", archive=archive, out=out, n=20, bands="r", size=16)
-    (out / "work" / "images.npy").write_bytes(b"half of a field")
+    (out / "work" / "images.f4").write_bytes(b"half of a field")
     (out / "work" / "journal.jsonl").write_bytes(b'{"missing": {')
     torn = data_fetch.fetch("pretext", archive=archive, out=out, **request)
     assert np.array_equal(torn.images, whole.images)

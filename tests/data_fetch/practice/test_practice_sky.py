@@ -82,8 +82,8 @@ def test_a_field_holds_enough(small_tables):
     n_fields = len(small_tables["Field"])
     good = (photo["mode"] == 1) & (photo["clean"] == 1) & (photo["modelMag_r"] < 21.5)
     assert good.sum() / n_fields > 250
-    for label in ("STAR", "GALAXY", "QSO"):
-        assert 26 <= np.sum(spectra["class"] == label) / n_fields <= 30
+    for label, most in (("STAR", 30), ("GALAXY", 50), ("QSO", 30)):  # bright galaxies come on top
+        assert 26 <= np.sum(spectra["class"] == label) / n_fields <= most
     assert 0.005 < np.mean(spectra["zWarning"] != 0) < 0.08
     assert set(spectra["bestObjID"]) <= set(photo["objID"][photo["mode"] == 1])
     assert len(set(photo["objID"])) == len(photo) and len(set(spectra["specObjID"])) == len(spectra)

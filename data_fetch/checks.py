@@ -1,0 +1,74 @@
+"""Is a data set still what was fetched?"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from astro_ssl_nb.cutouts import CutoutSet
+from data_fetch.folder import checksum
+
+
+def verify(folder):
+    """Check a fetched data set: checksums, numbers of rows, ids and pixels.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    list of str
+        What is wrong, one sentence each; empty if nothing is.
+
+    Examples
+    --------
+    >>> verify("no/such/folder")
+    ['no/such/folder is not a complete CutoutSet: images.npy, catalogue.parquet, card.json missing. Run the same \
+`python -m data_fetch` command again to complete it.']
+    """
+    folder = Path(folder)
+    problems = list(_wrong_checksums(folder))
+    try:
+        cutouts = CutoutSet.open(folder)
+        problems += _inconsistencies(folder, cutouts)
+    except (OSError, ValueError) as error:
+        problems.append(str(error))
+    return problems
+
+
+def _wrong_checksums(folder):
+    try:
+        checksums = dict(json.loads((folder / "card.json").read_text())["checksums"])
+    except FileNotFoundError:
+        return  # opening the set says so
+    except (KeyError, TypeError, ValueError):
+        yield f"{folder / 'card.json'} names no checksums: this set was not fetched, or its card is damaged"
+        return
+    for name, expected in checksums.items():
+        path = folder / name
+        found = checksum(path) if path.is_file() else "no such file"
+        if found != expected:
+            yield f"{path} is not the file that was fetched (SHA-256 {found}, the card says {expected})"
+
+
+def _inconsistencies(folder, cutouts):
+    images, catalogue, card = cutouts.images, cutouts.catalogue, cutouts.card
+    ids, counts = np.unique(np.asarray(catalogue["objid"]), return_counts=True)
+    if (counts > 1).any():
+        yield f"{(counts > 1).sum()} objects are in the catalogue more than once, the first is {ids[counts > 1][0]}"
+    broken = [row for row in range(len(images)) if not np.isfinite(images[row]).all()]
+    if broken:
+        yield f"{len(broken)} images have pixels that are not finite, the first is that of row {broken[0]}"
+    listed = folder / "missing.ecsv"
+    missing = Table.read(listed) if listed.exists() else []
+    if len(missing) != card.get("missing", 0):
+        yield f"the card counts {card.get('missing', 0)} missing objects, {listed} lists {len(missing)}"
+    asked = card.get("request", {}).get("n")
+    # A position without an object has no id.
+    lost = np.ma.compressed(np.ma.asarray(missing["objid"])) if len(missing) else []
+    if asked is not None and len(cutouts) + len(lost) != asked:
+        yield f"{asked} objects were asked for: {len(cutouts)} are here and {len(lost)} are listed as missing"
+    if np.isin(lost, ids).any():
+        yield f"{np.isin(lost, ids).sum()} objects are in the catalogue and listed as missing"

@@ -1,0 +1,163 @@
+"""Drawing the objects of a data set.
+
+Where objects are drawn by field, the fields are asked for in the order of their hash, window by window, until there are
+enough: a random draw that anyone can repeat, without sorting a table on the server, and with the same seed all data
+sets share their fields.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table, vstack
+
+from astro_ssl_nb.cutouts import CutoutSet
+from data_fetch.answers import TooManyRows
+from data_fetch.catalogues import BAND_SHIFT, HASHES, field_hash, object_query
+from data_fetch.folder import FetchError
+from data_fetch.frames import PIXEL_SCALE
+
+
+def draw(archive, data_set, request, excluded, folder=None):
+    """Draw the objects of a data set by field, as many of each class.
+
+    Parameters
+    ----------
+    archive : Archive
+    data_set : DataSet
+    request : Request
+        How many, between which magnitudes, for cutouts of what size, and the seed.
+    excluded : Excluded
+    folder : path-like, optional
+        Where to keep the answers of the archive.
+
+    Returns
+    -------
+    catalogue : astropy.table.Table
+        In the order of the hash of the field, so that the objects of a field stand together.
+    sql : list of str
+        The queries that found them.
+
+    Raises
+    ------
+    FetchError
+        If there are fewer objects than asked.
+    ArchiveError
+        If the archive fails.
+    """
+    sql, tables = [], []
+    for label, condition in (data_set.classes or {None: None}).items():
+        number = request.n // max(1, len(data_set.classes))
+        table = _draw_class(archive, data_set, condition, number, request, excluded, folder, sql)
+        if len(table) < number:
+            raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits))
+        if label and "class" not in table.colnames:
+            table["class"] = label
+        tables.append(table)
+    return in_hash_order(vstack(tables), request.seed), sql
+
+
+def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql):
+    columns = data_set.source.columns
+    query = {"condition": condition, "mag_limits": request.mag_limits}
+    query |= {"margin": margin(request.size), "seed": request.seed}
+    found, count, low, width = [], 0, 0, 1
+    while count < n and low < HASHES:
+        high = min(low + width, HASHES)
+        text = object_query(data_set.source, (low, high - 1), **query)
+        try:
+            answer = archive.query(text, columns=answer_names(columns), folder=folder)
+        except TooManyRows:
+            if high - low == 1:
+                raise
+            width = (high - low) // 2
+            continue
+        sql.append(text)
+        if len(answer):
+            found.append(excluded.remove(our_columns(answer, columns)))
+            count += len(found[-1])
+        low = high
+        # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.
+        needed = 1.1 * (n - count) * low / count if count else HASHES
+        width = int(np.clip(needed, 1, 8 * width))
+    return in_hash_order(vstack(found), request.seed)[:n] if found else Table()
+
+
+def _too_few(archive, label, count, asked, mag_limits):
+    what = f"objects of class {label}" if label else "objects"
+    limits = f" with {mag_limits[0]:g} <= r <= {mag_limits[1]:g}" if mag_limits else ""
+    advice = f"ask for at most that many{' of each class' if label else ''} with --n"
+    widen = ", or widen --mag-limits" if mag_limits else ""
+    return f"{archive.name} has {count} {what}{limits}, {asked} were asked for: {advice}{widen}"
+
+
+def margin(size):
+    """Pixels from the edge of a frame inside which a cutout fits into the frames of all bands."""
+    return size // 2 + BAND_SHIFT
+
+
+def answer_names(columns):
+    """What the columns of a query are called in the answer.
+
+    >>> answer_names(["p.objID", "h.z AS photoz"])
+    ['objID', 'photoz']
+    """
+    return [name.split(" AS ")[-1].split(".")[-1] for name in columns]
+
+
+def our_columns(answer, columns):
+    """Our names, types and units for the columns of an answer, each object once."""
+    table = Table()
+    for theirs, (name, dtype, unit) in zip(answer_names(columns), columns.values(), strict=True):
+        table[name] = answer[theirs].astype(dtype)
+        table[name].unit = unit
+    # An object may have two spectra.
+    _, first = np.unique(np.asarray(table["objid"]), return_index=True)
+    return table[np.sort(first)]
+
+
+def in_hash_order(table, seed):
+    """The table with the objects of a field together, each once, and the fields in the order of their hash."""
+    where = [np.asarray(table[name]) for name in ("run", "camcol", "field")]
+    table = table[np.lexsort([table["objid"], *where[::-1], field_hash(*where, seed)])]
+    _, first = np.unique(np.asarray(table["objid"]), return_index=True)
+    return table[np.sort(first)]
+
+
+class Excluded:
+    """Objects that must not be chosen, and how often one was met.
+
+    Parameters
+    ----------
+    folders : sequence of path-like
+        CutoutSets: neither their objects nor anything within a cutout's width of one may be chosen.
+    size : int
+        Pixels a side of a cutout.
+    """
+
+    def __init__(self, folders, size):
+        self.folders = folders
+        self.counts = {"by id": 0, "by position": 0} if folders else None
+        self._radius = size * PIXEL_SCALE * u.arcsec
+
+    @cached_property
+    def _table(self):
+        try:
+            tables = [CutoutSet.open(folder).catalogue["objid", "ra", "dec"] for folder in self.folders]
+        except (ValueError, KeyError) as error:
+            raise FetchError(f"cannot exclude {', '.join(map(str, self.folders))}: {error}") from error
+        return vstack(tables, metadata_conflicts="silent")
+
+    def remove(self, table):
+        """The rows of a table that may be chosen."""
+        if not self.folders:
+            return table
+        same = np.isin(table["objid"], self._table["objid"])
+        _, separation, _ = SkyCoord(table["ra"], table["dec"]).match_to_catalog_sky(
+            SkyCoord(self._table["ra"], self._table["dec"])
+        )
+        near = (separation < self._radius) & ~same
+        self.counts["by id"] += int(same.sum())
+        self.counts["by position"] += int(near.sum())
+        return table[~same & ~near]

@@ -1,0 +1,97 @@
+"""A user's own pictures as a CutoutSet: no archive at all."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from astro_ssl_nb.cutouts import CutoutSet, write_card
+from data_fetch.folder import FetchError, checksum
+
+
+def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
+    """Make a CutoutSet of image files and a table of labels.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds the pictures (JPEG, PNG or FITS).
+    labels : path-like
+        A table (CSV, ECSV, FITS, VOTable, Parquet) with a column `file`, names below `folder`, and any others, such as
+        `class`, `objid`, `ra` and `dec` (deg).
+    out : path-like
+        The folder of the CutoutSet.
+    size, crop, pixel_scale
+        See `CutoutSet.from_image_files`.
+
+    Returns
+    -------
+    CutoutSet
+        Files that cannot be read are not in it but in `missing.ecsv`, with the reason.
+
+    Raises
+    ------
+    FetchError
+        If the table has no column `file`, names files outside the folder or one twice, or no file can be read.
+    """
+    out, table = Path(out), _read_labels(labels)
+    request = {"name": "images", "labels": checksum(labels), "size": size, "crop": crop, "pixel_scale": pixel_scale}
+    if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
+        return CutoutSet.open(out)
+    if out.exists():
+        raise FetchError(f"{out} exists and holds something else: choose another folder, or remove this one")
+    paths = [_inside(Path(folder), name) for name in table["file"]]
+    options = {"size": size, "crop": crop, "pixel_scale": pixel_scale}
+    good, reasons = [], {}
+    for row, path in enumerate(paths):
+        try:
+            CutoutSet.from_image_files([path], table[[row]], **options)
+            good.append(row)
+        except ValueError as error:
+            reasons[row] = str(error)
+    if not good:
+        raise FetchError(f"none of the {len(paths)} files can be read, the first because {reasons[0]}")
+    cutouts = CutoutSet.from_image_files([paths[row] for row in good], table[good], **options)
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    cutouts.save(part)
+    if reasons:
+        missing = table["objid", "file"][list(reasons)]
+        missing["reason"] = list(reasons.values())
+        missing.write(part / "missing.ecsv")
+    card = {
+        **cutouts.card,
+        "data_set": f"images: the pictures that {Path(labels).name} names",
+        "missing": len(reasons),
+        "date": datetime.now(UTC).date().isoformat(),
+        "checksums": {path.name: checksum(path) for path in sorted(part.iterdir()) if path.name != "card.json"},
+        "request": request,
+    }
+    write_card(card, part)
+    os.replace(part, out)
+    return CutoutSet.open(out)
+
+
+def _read_labels(path):
+    try:
+        table = Table.read(path)
+    except Exception as error:  # the readers of astropy raise what they like
+        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
+    if "file" not in table.colnames:
+        raise FetchError(f"{path} has no column file, only {', '.join(table.colnames)}: name the picture of each row")
+    names, counts = np.unique(np.asarray(table["file"]).astype(str), return_counts=True)
+    if (counts > 1).any():
+        raise FetchError(f"{path} names {names[counts > 1][0]} {counts.max()} times: give one row a picture")
+    if "objid" not in table.colnames:
+        table.add_column(np.arange(len(table), dtype=np.uint64), name="objid", index=0)
+    return table
+
+
+def _inside(folder, name):
+    path = folder / str(name)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise FetchError(f"file {name!r} of the table is outside of {folder}: give names below it")
+    return path

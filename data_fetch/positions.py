@@ -1,0 +1,174 @@
+"""Objects that are given by a list of positions: EFIGI's galaxies, or a user's own."""
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table, hstack, vstack
+
+from data_fetch.archive import MAX_QUERY
+from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
+from data_fetch.draws import answer_names, in_hash_order, margin, our_columns
+from data_fetch.folder import FetchError
+from data_fetch.transport import ArchiveError
+
+EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74
+CHARACTERS = 25  # of a position in SQL, at most
+
+
+def read_positions(path):
+    """A user's own list.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV, ECSV, FITS, VOTable or Parquet, with columns `ra` and `dec` (degrees, unless the file names another unit)
+        and any others.
+
+    Returns
+    -------
+    astropy.table.Table
+        All columns of the file; `ra` and `dec` in degrees, ICRS.
+
+    Raises
+    ------
+    FetchError
+        If the file cannot be read as a table, has no such columns, or a value is not a position.
+    """
+    try:
+        table = Table.read(path)
+    except Exception as error:  # the readers of astropy raise what they like
+        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
+    absent = {"ra", "dec"} - set(table.colnames)
+    if absent:
+        raise FetchError(
+            f"{path} has no column {' and no column '.join(sorted(absent))}, only {', '.join(table.colnames)}: rename "
+            "yours to ra and dec"
+        )
+    if not len(table):
+        raise FetchError(f"{path} has no rows")
+    for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
+        column = table[name]
+        try:
+            degrees = u.Quantity(np.ma.filled(np.ma.asarray(column, float), np.nan), column.unit or u.deg).to_value(u.deg)
+        except (TypeError, ValueError, u.UnitConversionError) as error:
+            raise FetchError(f"{path}: column {name} holds no angles: {error}") from error
+        wrong = np.flatnonzero(~((degrees >= low) & (degrees <= high)))
+        if len(wrong):
+            raise FetchError(
+                f"{path}: {name} of row {wrong[0] + 1} is {column[wrong[0]]}, and {len(wrong)} rows in all are not "
+                f"between {low} and {high} degrees: correct or remove them"
+            )
+        table[name] = degrees * u.deg
+    return table
+
+
+def efigi(archive, types, folder=None):
+    """Galaxies of EFIGI that have one of some Hubble types.
+
+    Parameters
+    ----------
+    archive : Archive
+    types : dict of int to str
+        Stages T, and the label of each.
+    folder : path-like, optional
+        Where to keep the answer.
+
+    Returns
+    -------
+    astropy.table.Table
+        `ra`, `dec` (deg), `class`, `t_type` and, where the table has them, the name and the bounds of T.
+    """
+    tables = archive.vizier(EFIGI, folder=folder)
+    needed = {"RAJ2000", "DEJ2000", "T"}
+    found = next((table for table in tables if needed <= set(table.colnames)), None)
+    if found is None:
+        had = "; ".join(f"{', '.join(table.colnames)}" for table in tables)
+        raise ArchiveError(f"VizieR's {EFIGI} has no table with {', '.join(sorted(needed))}, only: {had or 'none'}")
+    # VizieR may send hours and degrees as text.
+    text = found["RAJ2000"].dtype.kind in "OUS"
+    where = SkyCoord(found["RAJ2000"], found["DEJ2000"], unit=(u.hourangle if text else u.deg, u.deg))
+    galaxies = Table({"ra": where.ra, "dec": where.dec, "t_type": np.asarray(found["T"], int)})
+    for theirs, ours in (("e_T", "t_type_low"), ("E_T", "t_type_high"), ("PGCname", "name")):
+        if theirs in found.colnames:
+            galaxies[ours] = found[theirs]
+    galaxies = galaxies[np.isin(galaxies["t_type"], list(types))]
+    galaxies["class"] = [types[t_type] for t_type in galaxies["t_type"]]
+    return galaxies
+
+
+def find(archive, targets, request, excluded, folder=None):
+    """Find the catalogued object at each of some positions.
+
+    Parameters
+    ----------
+    archive : Archive
+    targets : Table
+        `ra`, `dec` (deg), and columns that go with the objects; those that the catalogue has too get the prefix
+        `user_`.
+    request : Request
+        With a number `n`, only so many objects are found: a random draw.
+    excluded : Excluded
+    folder : path-like, optional
+        Where to keep the answers of the archive.
+
+    Returns
+    -------
+    catalogue : Table
+        Objects of a field stand together.
+    sql : list of str
+    unmatched : Table
+        `ra`, `dec` and `reason` for the positions without an object.
+
+    Raises
+    ------
+    FetchError
+        If none is found, or fewer than asked.
+    """
+    targets = targets[np.random.default_rng(request.seed).permutation(len(targets))]
+    options = {"mag_limits": request.mag_limits, "margin": margin(request.size)}
+    at_once = (MAX_QUERY - len(position_query([], [], **options))) // CHARACTERS
+    sql, found, unmatched, count = [], [], [], 0
+    for start in range(0, len(targets), at_once):
+        if count == request.n:
+            break
+        part = targets[start : start + at_once]
+        sql.append(position_query(part["ra"], part["dec"], **options))
+        answer = archive.query(sql[-1], columns=answer_names(POSITIONS.columns), folder=folder)
+        objects, problems = _match(part, our_columns(answer, POSITIONS.columns), found, excluded)
+        found.append(objects[: None if request.n is None else request.n - count])
+        count += len(found[-1])
+        unmatched.append(problems)
+    if not count or count < (request.n or 0):
+        raise FetchError(
+            f"{archive.name} has objects at {count} of {len(targets)} positions, {request.n or 'all'} were asked for: "
+            "check that ra and dec are in degrees and inside the survey" + (", or lower --n" if count else "")
+        )
+    return in_hash_order(vstack(found), request.seed), sql, vstack(unmatched)
+
+
+def _match(targets, objects, before, excluded):
+    """The objects at the targets, with the columns of both; and the targets that have none, with the reason."""
+    reasons = np.full(len(targets), f"no primary object within {MATCH_RADIUS:g} arcsec, inside its frame", object)
+    nearest = np.zeros(len(targets), int)
+    if len(objects):
+        where, at = (SkyCoord(table["ra"], table["dec"]) for table in (targets, objects))
+        nearest, separation, _ = where.match_to_catalog_sky(at)
+        reasons[separation <= MATCH_RADIUS * u.arcsec] = ""
+        ids = np.asarray(objects["objid"])[nearest]
+        first = np.zeros(len(targets), bool)
+        matched = np.flatnonzero(reasons == "")
+        first[matched[np.unique(ids[matched], return_index=True)[1]]] = True
+        known = np.concatenate([np.asarray(table["objid"]) for table in before] or [[]])
+        first &= ~np.isin(ids, known.astype(np.uint64))
+        reasons[(reasons == "") & ~first] = "the same object as another position"
+    good = reasons == ""
+    rows = objects[nearest[good]] if len(objects) else objects
+    ours = targets[good]
+    for name in ours.colnames:
+        if name in rows.colnames:
+            ours.rename_column(name, f"user_{name}")
+    table = hstack([rows, ours], metadata_conflicts="silent")
+    allowed = np.isin(np.asarray(table["objid"]), np.asarray(excluded.remove(rows)["objid"]))
+    problems = targets["ra", "dec"][~good]
+    problems["reason"] = reasons[~good].astype(str)
+    return table[allowed], problems

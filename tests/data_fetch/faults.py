@@ -1,0 +1,193 @@
+"""A small sky behind a server on 127.0.0.1 that misbehaves on chosen requests, and keeps a log."""
+
+import bz2
+import io
+import select
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from data_fetch.catalogues import PHOTOMETRY
+from data_fetch.practice.skyserver import SkyServer
+
+FIELDS, OBJECTS = 6, 6  # fields of run 9201, and objects in each
+RUN = 9201
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is sent instead of an answer.
+
+    Attributes
+    ----------
+    status, headers, body
+        Of the answer; a body that is a function gets the true one.
+    cut : int, optional
+        Close the connection after this share (per cent) of the body.
+    act : {"reset", "stall"}, optional
+        Reset the connection at once, or keep it without a word until the client hangs up.
+    """
+
+    status: int = 200
+    headers: tuple = ()
+    body: object = b""
+    cut: int | None = None
+    act: str | None = None
+
+
+def frame_bytes(field, band, change=lambda hdus: None):
+    """A packed frame, zero but for a spot for each object; `change` may spoil the HDUs first."""
+    data = np.zeros((1489, 2048), np.float32)  # zeros are packed and unpacked at once
+    for number in range(OBJECTS):
+        x, y = pixel(number)
+        data[y - 2 : y + 3, x - 2 : x + 3] = field + number / 8 + "ugriz".index(band) / 64
+    empty = [fits.ImageHDU(np.ones(2048, "f4")), fits.BinTableHDU(), fits.BinTableHDU()]
+    hdus = fits.HDUList([fits.PrimaryHDU(data), *empty])
+    cards = {"RUN": RUN, "CAMCOL": 1, "FILTER": band, "FRAME": field, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+    scale = 0.396 / 3600
+    cards |= {"CUNIT1": "deg", "CUNIT2": "deg", "CRPIX1": 1025.0, "CRPIX2": 745.0, "CRVAL1": 10.0 + field}
+    cards |= {"CRVAL2": 0.0, "CD1_1": scale, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale}
+    hdus[0].header.update(cards)
+    change(hdus)
+    buffer = io.BytesIO()
+    hdus.writeto(buffer)
+    return bz2.compress(buffer.getvalue(), 1)
+
+
+def pixel(number):
+    """Column and row of an object in its field."""
+    return 300 + 200 * number, 700 + 10 * number
+
+
+def catalogue():
+    """PhotoObj and Field of the small sky."""
+    rows = []
+    for field in range(1, FIELDS + 1):
+        for number in range(OBJECTS):
+            x, y = pixel(number)
+            row = {name[2:]: 17.5 for name in PHOTOMETRY if name.startswith("p.")}
+            row |= {"objID": (RUN << 32) + (1 << 29) + (field << 16) + number, "fieldID": field, "run": RUN}
+            row |= {"rerun": 301, "camcol": 1, "field": field, "type": 3, "mode": 1, "clean": 1, "petroRad_r": -9999.0}
+            row |= {"ra": 10.0 + field + (x - 1024) * 0.396 / 3600, "dec": (y - 744) * 0.396 / 3600}
+            rows.append(row | {"colc_r": float(x), "rowc_r": float(y)})
+    fields = [
+        {"fieldID": f, "run": RUN, "rerun": 301, "camcol": 1, "field": f, "quality": 3, "psfWidth_r": 1.3}
+        for f in range(1, FIELDS + 1)
+    ]
+    return {"PhotoObj": Table(rows=rows), "Field": Table(rows=fields)}
+
+
+class FaultyArchive:
+    """Serves the small sky; `faults` holds functions (kind, path, how often it was asked) -> Fault or None.
+
+    Attributes
+    ----------
+    url : str
+    log : list of (float, str, str, bool)
+        Time (s), kind ("sql" or "frame"), path, and whether the true answer was sent, of each request.
+    most_connections : int
+        The most that were open at once.
+    """
+
+    frames = staticmethod(cache(frame_bytes))
+    skyserver = SkyServer(catalogue())
+
+    def __init__(self):
+        self.log, self.faults, self.pause = [], [], 0.0
+        self.most_connections, self._open, self._lock = 0, set(), threading.Lock()
+        archive = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                with archive._lock:
+                    # One that the client has closed already counts no more.
+                    archive._open = {other for other in archive._open if not _hung_up(other)} | {self.connection}
+                    archive.most_connections = max(archive.most_connections, len(archive._open))
+
+            def finish(self):
+                with archive._lock:
+                    archive._open.discard(self.connection)
+                super().finish()
+
+            def do_GET(self):
+                archive._answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass  # a client that was killed
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def asked(self, kind, *, answered=None):
+        """Paths of the requests of a kind, in order."""
+        return [path for _, k, path, true in self.log if k == kind and answered in (None, true)]
+
+    def _answer(self, handler):
+        kind = "frame" if handler.path.endswith(".bz2") else "sql"
+        with self._lock:
+            count = sum(path == handler.path for _, _, path, _ in self.log)
+            fault = next(filter(None, (make(kind, handler.path, count) for make in self.faults)), None)
+            self.log.append((time.monotonic(), kind, handler.path, fault is None))
+        if self.pause:
+            threading.Event().wait(self.pause)
+        fault = fault or Fault(body=lambda true: true)
+        if fault.act == "stall":
+            select.select([handler.connection], [], [], 30)
+            handler.close_connection = True
+        elif fault.act == "reset":
+            # Closing with a linger time of zero sends RST instead of FIN.
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.close()
+            handler.close_connection = True
+        else:
+            true = self._truth(kind, handler.path)
+            self._send(handler, fault, fault.body(true) if callable(fault.body) else fault.body)
+
+    def _truth(self, kind, path):
+        if kind == "sql":
+            return self.skyserver.answer(parse_qs(urlsplit(path).query)["cmd"][0]).encode()
+        _, band, _, _, field = path.removesuffix(".fits.bz2").rsplit("/", 1)[1].split("-")
+        return self.frames(int(field), band)
+
+    def _send(self, handler, fault, body):
+        handler.send_response(fault.status)
+        for name, value in fault.headers:
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        if fault.cut is not None:
+            body = body[: len(body) * fault.cut // 100]
+            handler.close_connection = True
+        handler.wfile.write(body)
+
+
+def _hung_up(connection):
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

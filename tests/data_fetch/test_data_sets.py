@@ -1,0 +1,174 @@
+"""The data sets beyond `sg` and `sgq`: mergers, Hubble types, a user's own positions and pictures."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from PIL import Image
+
+import data_fetch
+from astro_ssl_nb import CutoutSet
+from data_fetch.catalogues import DATA_SETS
+
+
+@pytest.fixture(scope="module")
+def archive(practice):
+    with data_fetch.open_archive(practice.url) as archive:
+        yield archive
+
+
+def test_mergers_are_chosen_by_votes(archive):
+    catalogue = data_fetch.plan("mg", archive=archive, n=40).catalogue
+    merging = catalogue["class"] == "MERGING"
+    assert merging.sum() == 20 == (catalogue["class"] == "OTHER").sum()
+    assert catalogue["p_mg"][merging].min() > 0.4 and catalogue["p_mg"][~merging].max() < 0.1
+    assert not np.ma.getmaskarray(catalogue["redshift"]).all()
+
+
+@pytest.mark.parametrize("name, labels", [("ef2", 2), ("ef4", 4), ("ef15", 15)])
+def test_hubble_types_are_grouped_as_in_the_paper(archive, name, labels):
+    plan = data_fetch.plan(name, archive=archive)
+    catalogue = plan.catalogue
+    assert len(set(catalogue["class"])) == labels
+    types = {"elliptical": {-6, -5, -4}, "lenticular": {-3, -2, -1}, "spiral": set(range(10)), "irregular": {10}}
+    for label in set(catalogue["class"]):
+        stages = set(catalogue["t_type"][catalogue["class"] == label])
+        assert stages <= types[label] if label in types else len(stages) == 1
+    # The practice sky has fewer galaxies than the paper: said, not hidden.
+    assert f"{DATA_SETS[name].n:,} objects, which is not the number found here" in str(plan)
+
+
+def test_the_paper_leaves_out_these_types():
+    assert {t for t in range(-6, 12)} - set(DATA_SETS["ef15"].types) == {-6, -4, 11}  # cE, cD, dE
+    assert {t for t in range(-6, 12)} - set(DATA_SETS["ef4"].types) == {11}
+    assert len(set(DATA_SETS["ef15"].types.values())) == 15
+
+
+def test_fewer_galaxies_of_efigi_are_a_draw_that_a_seed_repeats(archive):
+    few, more, other = (
+        set(data_fetch.plan("ef4", archive=archive, n=n, seed=seed).catalogue["objid"])
+        for n, seed in ((20, 0), (40, 0), (20, 1))
+    )
+    assert len(few) == 20 and few < more and few != other
+
+
+def test_pretext_has_redshifts_where_they_are_known(archive):
+    catalogue = data_fetch.plan("pretext", archive=archive, n=600).catalogue
+    for name in ("redshift", "photoz"):
+        known = ~np.ma.getmaskarray(catalogue[name])
+        assert 0 < known.sum() < 600 and np.all(np.asarray(catalogue[name])[known] > -0.1), name
+    both = ~np.ma.getmaskarray(catalogue["redshift"]) & ~np.ma.getmaskarray(catalogue["photoz"])
+    difference = (catalogue["photoz"] - catalogue["redshift"])[both] / (1 + catalogue["redshift"][both])
+    assert np.median(np.abs(difference)) < 0.05
+
+
+@pytest.fixture(scope="module")
+def mine(archive):
+    """Ten galaxies a little beside their positions, one place twice, and one far from the survey."""
+    found = data_fetch.plan("pretext", archive=archive, n=10).catalogue
+    ra, dec = np.asarray(found["ra"]) + 0.5 / 3600, np.asarray(found["dec"])
+    table = Table({"ra": [*ra, ra[0], 10.0], "dec": [*dec, dec[0], 80.0]})
+    table["class"] = ["ring", *["other"] * 11]
+    table["redshift"] = np.arange(12) / 100
+    return found, table
+
+
+@pytest.mark.parametrize("file", ["mine.csv", "mine.ecsv", "mine.fits", "mine.vot", "mine.parquet"])
+def test_own_positions_in_every_format(archive, mine, file, tmp_path):
+    found, table = mine
+    table.write(tmp_path / file, **({"format": "votable"} if file.endswith("vot") else {}))
+    catalogue = data_fetch.plan("positions", archive=archive, source=tmp_path / file).catalogue
+    assert set(catalogue["objid"]) == set(found["objid"])
+    assert catalogue["class"][catalogue["objid"] == found["objid"][0]] == "ring"
+    assert set(np.round(100 * catalogue["user_redshift"])) == set(range(10))
+
+
+def test_own_positions_become_a_set_and_the_lost_ones_are_listed(
+    archive, practice, mine, frames_folder, tmp_path, command
+):
+    found, table = mine
+    table.write(tmp_path / "mine.csv")
+    options = ["--archive", practice.url, "--bands", "r", "--out", tmp_path / "set", "--frames", frames_folder]
+    done = command("positions", tmp_path / "mine.csv", *options)
+    assert done.returncode == 0 and "unmatched 2 positions" in done.out, done.err
+    cutouts = CutoutSet.open(tmp_path / "set")
+    assert sorted(cutouts.catalogue["objid"]) == sorted(found["objid"]) and cutouts.card["missing"] == 2
+    missing = Table.read(tmp_path / "set" / "missing.ecsv")
+    assert {reason.split()[0] for reason in missing["reason"]} == {"the", "no"} and missing["dec"].max() == 80
+    assert data_fetch.verify(tmp_path / "set") == []
+    where, at = (SkyCoord(t["ra"], t["dec"], unit="deg") for t in (cutouts.catalogue, table))
+    assert where.match_to_catalog_sky(at)[1].max() < 1 * u.arcsec
+    # The same file goes on where it stopped; another one is another request.
+    assert "is complete" in command("positions", tmp_path / "mine.csv", *options).out
+    table[:5].write(tmp_path / "five.csv")
+    again = command("positions", tmp_path / "five.csv", *options)
+    assert again.returncode == 2 and "holds another request (source" in again.err
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("RA,DEC\n1,2\n", "no column dec and no column ra, only RA, DEC: rename"),
+        ("ra,dec\n1,2\n361,3\n", "ra of row 2 is 361"),
+        ("ra,dec\n1,95\n", "dec of row 1 is 95"),
+        ("ra,dec\nfoo,1\n", "ra holds no angles"),
+        ("ra,dec\n1,2\n,3\n", "ra of row 2 is"),
+        ("ra,dec\n", "has no rows"),
+        ("ra,dec\n1,2,3\n", "cannot be read as a table"),
+        ("ra,dec\n1,2\n", "has objects at 0 of 1 positions"),
+    ],
+)
+def test_lists_that_cannot_be_used(practice, command, tmp_path, text, words):
+    (tmp_path / "mine.csv").write_text(text)
+    done = command("positions", tmp_path / "mine.csv", "--archive", practice.url, "--out", tmp_path / "set")
+    assert done.returncode == 2 and words in done.err and "Traceback" not in done.err, done.err
+
+
+def test_positions_need_a_list_and_others_take_none(practice, command, tmp_path):
+    for arguments in (["positions"], ["sg", tmp_path / "x.csv"]):
+        done = command(*arguments, "--archive", practice.url, "--out", tmp_path / "set")
+        assert done.returncode == 2 and "positions FILE" in done.err
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "4.png").write_bytes(b"no picture")
+    rows = [f"{number}.png,{'ring' if number % 2 else 'spiral'}" for number in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class", *rows]))
+    return folder, tmp_path / "labels.csv"
+
+
+def test_own_pictures_become_a_set(pictures, tmp_path, command):
+    out = tmp_path / "set"
+    done = command("images", *pictures, "--out", out, "--size", 32)
+    assert done.returncode == 0, done.err
+    cutouts = CutoutSet.open(out)
+    assert cutouts.is_picture and cutouts.images.shape == (4, 3, 32, 32)
+    assert list(cutouts.labels("class")) == ["spiral", "ring"] * 2
+    missing = Table.read(out / "missing.ecsv")
+    assert list(missing["file"]) == ["4.png", "5.png"] and data_fetch.verify(out) == []
+    assert command("images", *pictures, "--out", out, "--size", 32).returncode == 0
+    other = command("images", *pictures, "--out", out, "--size", 48)
+    assert other.returncode == 2 and "choose another folder" in other.err
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("name,class\n0.png,a\n", "no column file, only name, class"),
+        ("file,class\n../labels.csv,a\n", "is outside of"),
+        ("file,class\n0.png,a\n0.png,b\n", "names 0.png 2 times"),
+        ("file,class\n4.png,a\n", "none of the 1 files can be read"),
+    ],
+)
+def test_labels_that_cannot_be_used(pictures, tmp_path, command, text, words):
+    folder, labels = pictures
+    labels.write_text(text)
+    done = command("images", folder, labels, "--out", tmp_path / "set")
+    assert done.returncode == 2 and words in done.err and not (tmp_path / "set").exists(), done.err

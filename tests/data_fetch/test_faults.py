@@ -1,0 +1,300 @@
+"""A fetch through every fault gives the bytes of an undisturbed one; each line of jupyter-book/faults.md is here."""
+
+import bz2
+import re
+import resource
+import subprocess
+import sys
+import threading
+import zlib
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import data_fetch
+
+from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
+
+REPOSITORY = Path(__file__).parents[2]
+N, HTML = FIELDS * OBJECTS, b"<html><title>Maintenance</title></html>"
+FIRST_FRAME = r"frame-r-009201-1-0003"
+
+
+@pytest.fixture
+def server():
+    with closing(FaultyArchive()) as server:
+        yield server
+
+
+def fetch(server, out, *, n=N, **settings):
+    archive = data_fetch.Archive("small", server.url, f"{server.url}/sas", **{"timeout": 0.5} | settings)
+    return data_fetch.fetch("pretext", archive=archive, n=n, bands="gr", size=16, out=out, progress=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with closing(FaultyArchive()) as server:
+        out = tmp_path_factory.mktemp("undisturbed") / "set"
+        fetch(server, out, timeout=30)
+        assert server.most_connections <= 4
+    return out
+
+
+def assert_same(out, other):
+    for name in ("images.npy", "catalogue.parquet"):
+        assert (out / name).read_bytes() == (other / name).read_bytes(), name
+    assert data_fetch.verify(out) == []
+    assert not (out / "work").exists() and not (out / "missing.ecsv").exists()
+    assert not list(out.parent.rglob("*.part"))
+
+
+def assert_nothing_twice(server):
+    for kind in ("sql", "frame"):
+        true = server.asked(kind, answered=True)
+        # An answer without rows is asked for a second time before it is believed.
+        rows = [path for path in true if kind == "frame" or server._truth(kind, path).count(b"\n") > 2]
+        assert rows and len(rows) == len(set(rows))
+
+
+def once(kind, fault, pattern=""):
+    left = [fault]
+    return lambda k, path, count: left.pop() if left and k == kind and re.search(pattern, path) else None
+
+
+def always(kind, fault, pattern=""):
+    return lambda k, path, count: fault if k == kind and re.search(pattern, path) else None
+
+
+def spoiled(change):
+    return Fault(body=frame_bytes(3, "r", change))
+
+
+def set_nan(hdus):
+    hdus[0].data[690:720, 290:310] = np.nan
+
+
+def no_image(hdus):
+    hdus[0].data = None
+
+
+def no_sky(hdus):
+    del hdus[2:]
+
+
+ANY = {
+    "503 with Retry-After": Fault(503, (("Retry-After", "1"),)),
+    "429": Fault(429, (("Retry-After", "0"),)),
+    "an HTML page with status 200": Fault(body=HTML),
+    "zero bytes": Fault(),
+    "a body that breaks off": Fault(body=lambda true: true, cut=60),
+    "a reset connection": Fault(act="reset"),
+    "a Retry-After that is no date": Fault(503, (("Retry-After", "soon"),)),
+}
+FRAME = {
+    "a stalled connection": Fault(act="stall"),
+    "a truncated bz2": Fault(body=lambda true: true[: len(true) // 2]),
+    "a bz2 of something else": Fault(body=bz2.compress(b"no FITS")),
+    "a frame with NaN pixels": spoiled(set_nan),
+    "a frame without an image": spoiled(no_image),
+    "a frame without its sky": spoiled(no_sky),
+    "another frame": Fault(body=lambda true: frame_bytes(1, "g")),
+}
+SQL = {
+    "a header without rows": Fault(body=lambda true: b"\n".join(true.split(b"\n")[:2]) + b"\n"),
+    "half of the last line": Fault(body=lambda true: true[:-9]),
+    "rows without an id": Fault(body=lambda true: re.sub(rb"\n\d{10,}", b"\nnull", true)),
+}
+PASSING = [
+    *(pytest.param("frame", fault, id=f"{name} for a frame") for name, fault in (ANY | FRAME).items()),
+    *(pytest.param("sql", fault, id=f"{name} for SQL") for name, fault in (ANY | SQL).items()),
+]
+
+
+@pytest.mark.parametrize("kind, fault", PASSING)
+def test_passing_fault_leaves_no_trace(kind, fault, server, undisturbed, tmp_path):
+    server.faults.append(once(kind, fault, FIRST_FRAME if kind == "frame" else ""))
+    fetch(server, tmp_path / "set")
+    assert not all(true for *_, true in server.log)
+    assert_same(tmp_path / "set", undisturbed)
+    assert_nothing_twice(server)
+    assert server.most_connections <= 4
+
+
+def test_retry_after_is_waited_for(server, tmp_path):
+    server.faults.append(once("frame", Fault(503, (("Retry-After", "1"),)), FIRST_FRAME))
+    fetch(server, tmp_path / "set")
+    first, second = (when for when, _, path, _ in server.log if re.search(FIRST_FRAME, path))
+    assert second - first >= 1
+
+
+def test_stalled_query_is_given_up_and_sent_again(server, undisturbed, tmp_path):
+    server.faults.append(once("sql", Fault(act="stall")))
+    fetch(server, tmp_path / "set", timeout=0.1)
+    assert_same(tmp_path / "set", undisturbed)
+
+
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (Fault(404), "HTTP 404"),
+        (Fault(body=HTML), "not a whole bz2"),
+        (Fault(act="reset"), "broke off"),
+        (Fault(503, (("Retry-After", "0"),)), "HTTP 503"),
+        (Fault(503, (("Retry-After", "86400"),)), "asks to wait more than 600 seconds"),
+        (spoiled(set_nan), "not finite"),
+    ],
+)
+def test_lasting_fault_is_listed_and_the_rest_completes(fault, reason, server, undisturbed, tmp_path):
+    out = tmp_path / "set"
+    server.faults.append(always("frame", fault, FIRST_FRAME))
+    cutouts = fetch(server, out)
+    missing = Table.read(out / "missing.ecsv")
+    assert all(reason in text for text in missing["reason"])
+    whole = Table.read(undisturbed / "catalogue.parquet")
+    lost = np.isin(whole["objid"], missing["objid"])
+    assert lost.sum() == len(missing) == cutouts.card["missing"] and data_fetch.verify(out) == []
+    # A pixel that is not a number costs the one object around it, all else the whole frame.
+    assert len(missing) == (1 if reason == "not finite" else OBJECTS)
+    assert np.array_equal(cutouts.images, np.load(undisturbed / "images.npy")[~lost])
+    stored = {path.name for path in (tmp_path / "frames").rglob("*.bz2")}
+    assert len(stored) == 2 * FIELDS - (reason != "not finite")
+
+    # The same command tries again what may be had another time, and asks for nothing else.
+    passing = reason not in ("HTTP 404", "not finite")
+    assert set(missing["retry"]) == {str(passing)} or set(missing["retry"]) == {passing}
+    server.faults.clear()
+    server.log.clear()
+    fetch(server, out)
+    assert len(server.log) == passing and server.asked("sql") == []
+    if passing:
+        assert_same(out, undisturbed)
+
+
+def test_archive_that_breaks_down_is_left_alone_and_goes_on_later(server, undisturbed, tmp_path):
+    server.faults.append(always("frame", Fault(500)))
+    with pytest.raises(data_fetch.ArchiveError, match="5 fields in a row failed.*HTTP 500"):
+        fetch(server, tmp_path / "set")
+    server.faults.clear()
+    fetch(server, tmp_path / "set")
+    assert_same(tmp_path / "set", undisturbed)
+    assert_nothing_twice(server)
+
+
+def test_damaged_files_of_an_interrupted_run_are_fetched_again(server, undisturbed, tmp_path):
+    server.faults.append(always("frame", Fault(404)))
+    with pytest.raises(data_fetch.FetchError, match="none of the"):
+        fetch(server, tmp_path / "set")
+    for path in (tmp_path / "set" / "work" / "answers").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    (tmp_path / "set" / "work" / "journal.jsonl").unlink()
+    server.faults.clear()
+    fetch(server, tmp_path / "set")
+    assert_same(tmp_path / "set", undisturbed)
+
+
+def test_lasting_answer_without_rows_is_believed(server, tmp_path):
+    server.faults.append(always("sql", SQL["a header without rows"]))
+    with pytest.raises(data_fetch.FetchError, match="has 0 objects"):
+        fetch(server, tmp_path / "set")
+
+
+def test_answer_at_the_row_cap_is_asked_for_in_parts(server, undisturbed, tmp_path):
+    cap = 2 * OBJECTS + 1
+    cut = Fault(body=lambda true: b"".join(true.splitlines(keepends=True)[: 2 + cap]))
+    server.faults.append(always("sql", cut))
+    fetch(server, tmp_path / "set", max_rows=cap)
+    assert max(server._truth("sql", path).count(b"\n") - 2 for path in server.asked("sql")) > cap
+    assert_same(tmp_path / "set", undisturbed)
+
+
+def test_rate_and_connections_stay_within_their_limits_through_faults(server, tmp_path):
+    server.pause = 0.02
+    faults = [*ANY.values(), Fault(body=b"", cut=0)]
+
+    def now_and_then(kind, path, count):
+        return None if count else faults[zlib.crc32(path.rsplit("/", 1)[1].encode()) % len(faults)]
+
+    server.faults.append(now_and_then)
+    fetch(server, tmp_path / "set", queries_per_minute=600)
+    times = np.array([when for when, kind, *_ in server.log if kind == "sql"])
+    assert len(times) > 5 and np.diff(times).min() >= 0.1
+    assert 2 <= server.most_connections <= 4
+
+
+COMMAND = [sys.executable, "-m", "data_fetch", "pretext", "--n", str(N), "--bands", "gr", "--size", "16"]
+
+
+def run(server, out, **settings):
+    command = [*COMMAND, "--archive", server.url, "--out", str(out)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **settings)
+
+
+def test_killed_five_times_at_random_moments(server, undisturbed, tmp_path):
+    rng = np.random.default_rng(0)
+    server.pause = 0.1
+    stored, out = set(), tmp_path / "set"
+    for _ in range(5):
+        begun, answers = len(server.log), rng.integers(1, 12)
+        process = run(server, out)
+        with process:
+            while len(server.log) < begun + answers and process.poll() is None:
+                threading.Event().wait(rng.uniform(0.001, 0.05))
+            process.kill()
+        asked = {path.rsplit("/", 1)[1] for _, kind, path, _ in server.log[begun:] if kind == "frame"}
+        assert not stored & asked  # what was on disk before this run was not asked for
+        stored = {path.name for path in (tmp_path / "frames").rglob("*.bz2")}
+    with run(server, out) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert_same(out, undisturbed)
+
+
+@pytest.mark.parametrize("bytes_", [200, 3000, 30_000])
+def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path):
+    full = run(server, tmp_path / "set", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_)))
+    output = full.communicate(timeout=60)[0].decode()
+    assert full.returncode == 2 and "Traceback" not in output, output
+    assert re.search(r"error: cannot write to \S+ \(File too large\): make room", output), output
+    fetch_again = run(server, tmp_path / "set")
+    assert fetch_again.wait(60) == 0
+    assert_same(tmp_path / "set", undisturbed)
+
+
+def test_second_process_is_told_who_is_at_work_and_a_dead_one_is_no_obstacle(server, undisturbed, tmp_path, command):
+    out = tmp_path / "set"
+    server.faults.append(once("frame", Fault(act="stall"), FIRST_FRAME))
+    first = run(server, out)
+    while not any(FIRST_FRAME in path for path in server.asked("frame")) and first.poll() is None:
+        threading.Event().wait(0.02)
+    done = command(*COMMAND[3:], "--archive", server.url, "--out", out)
+    assert done.returncode == 2 and len(done.err.strip().splitlines()) == 1
+    assert f"{out} is being filled by process {first.pid}" in done.err
+    with first:
+        first.kill()
+    assert command(*COMMAND[3:], "--archive", server.url, "--out", out).returncode == 0
+    assert_same(out, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "name, damage, words",
+    [
+        ("images.npy", lambda b: b[:-1] + b"\x01", "images.npy is not the file that was fetched"),
+        ("images.npy", lambda b: b[:-4] + np.float32(np.nan).tobytes(), "1 images have pixels that are not finite"),
+        ("images.npy", lambda b: b[:-100], "cannot be read as a CutoutSet"),
+        ("catalogue.parquet", lambda b: b"", "catalogue.parquet is not the file that was fetched"),
+        ("card.json", lambda b: b.replace(b'"missing": 0', b'"missing": 3'), "the card counts 3 missing objects"),
+        ("card.json", lambda b: b.replace(b'"n": 36', b'"n": 50'), "50 objects were asked for: 36 are here"),
+        ("card.json", lambda b: b"{}", "names no checksums"),
+    ],
+)
+def test_verify_says_what_is_wrong(name, damage, words, undisturbed, tmp_path, command):
+    for file in ("images.npy", "catalogue.parquet", "card.json"):
+        content = (undisturbed / file).read_bytes()
+        (tmp_path / file).write_bytes(damage(content) if file == name else content)
+    done = command("verify", tmp_path)
+    assert done.returncode == 2 and words in done.err and "Traceback" not in done.err
+    good = command("verify", undisturbed)
+    assert good.returncode == 0 and "is as it was fetched" in good.out
