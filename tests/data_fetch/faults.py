@@ -2,6 +2,7 @@
 
 import bz2
 import io
+import re
 import select
 import socket
 import struct
@@ -87,11 +88,15 @@ def catalogue():
 
 
 class FaultyArchive:
-    """Serves the small sky; `faults` holds functions (kind, path, how often it was asked) -> Fault or None.
+    """Serves the small sky, misbehaves as told, and keeps a log.
 
     Attributes
     ----------
     url : str
+    faults : list of callables
+        Called at each request with its kind, its path and how often that was asked before; return a Fault or None.
+    pause : float
+        Seconds that every answer takes.
     log : list of (float, str, str, bool)
         Time (s), kind ("sql" or "frame"), path, and whether the true answer was sent, of each request.
     most_connections : int
@@ -103,11 +108,12 @@ class FaultyArchive:
 
     def __init__(self):
         self.log, self.faults, self.pause = [], [], 0.0
-        self.most_connections, self._open, self._lock = 0, set(), threading.Lock()
+        self.most_connections, self._open, self._lock = 0, set(), threading.Condition()
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body waits 40 ms for the client to acknowledge the headers
 
             def setup(self):
                 super().setup()
@@ -145,14 +151,20 @@ class FaultyArchive:
         """Paths of the requests of a kind, in order."""
         return [path for _, k, path, true in self.log if k == kind and answered in (None, true)]
 
+    def wait_until_asked(self, pattern, timeout=60):
+        """Block until a path that holds this pattern was asked for."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: any(re.search(pattern, path) for _, _, path, _ in self.log), timeout):
+                raise TimeoutError(f"nobody asked for {pattern} within {timeout} s")
+
     def _answer(self, handler):
         kind = "frame" if handler.path.endswith(".bz2") else "sql"
         with self._lock:
             count = sum(path == handler.path for _, _, path, _ in self.log)
             fault = next(filter(None, (make(kind, handler.path, count) for make in self.faults)), None)
             self.log.append((time.monotonic(), kind, handler.path, fault is None))
-        if self.pause:
-            threading.Event().wait(self.pause)
+            self._lock.notify_all()
+        time.sleep(self.pause)
         fault = fault or Fault(body=lambda true: true)
         if fault.act == "stall":
             select.select([handler.connection], [], [], 30)

@@ -1,0 +1,227 @@
+"""A CutoutSet as other programs read it: FITS, HDF5 as Galaxy10 has it, and a folder of Hugging Face's `datasets`."""
+
+import json
+import os
+import shutil
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from astro_ssl_nb.cutouts import CutoutSet
+
+BLOCK = 1024  # images in memory at a time
+KEYWORDS = {"SURVEY": "survey", "RELEASE": "release", "ARCHIVE": "archive", "DATASET": "data_set", "DATE-GET": "date"}
+
+
+def export(folder, out, format="fits"):
+    """Write a CutoutSet in another format, complete or not at all; images pass in blocks, so memory stays small.
+
+    Numbers that the catalogue does not know are NaN in FITS and HDF5. Other unknown values are empty, 0 or False
+    there, and a column `<name>_mask` is True for them. In `datasets` all are None.
+
+    Parameters
+    ----------
+    folder : path-like
+        A CutoutSet.
+    out : path-like
+        File (fits, hdf5) or folder (datasets) to write.
+    format : {"fits", "hdf5", "datasets"}, default="fits"
+        - fits: the primary HDU is the cube of shape (N, B, H, W), which FITS counts the other way round, with BANDn,
+          PIXSCALE (arcsec) and BUNIT; CATALOG is a binary table of N rows.
+        - hdf5: `images` of shape (N, H, W, B), and `ans`, which numbers the classes that its attribute `names` names
+          (-1 where unknown), as in Galaxy10; each column of the catalogue is a dataset with its `unit`.
+        - datasets: `image` is an array of shape (B, H, W), or a picture if the set is one; `label` is the class.
+
+    Returns
+    -------
+    Path
+        Of what was written.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists: nothing is overwritten.
+    ImportError
+        If the format needs a library that is not installed.
+    ValueError
+        If there is no such format, or a column has a name that the format needs itself.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cutouts = CutoutSet.from_arrays(np.ones((2, 3, 8, 8)), Table({"objid": [7, 8]}), bands="gri")
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     path = export(cutouts.save(f"{parent}/set"), f"{parent}/set.fits")
+    ...     fits.getdata(path).shape
+    (2, 3, 8, 8)
+    """
+    writers = {"fits": _write_fits, "hdf5": _write_hdf5, "datasets": _write_datasets}
+    if format not in writers:
+        raise ValueError(f"unknown format {format!r}: choose from {', '.join(writers)}")
+    library = {"fits": "astropy", "hdf5": "h5py", "datasets": "datasets"}[format]
+    try:
+        import_module(library)
+    except ImportError as error:
+        raise ImportError(f"format {format!r} needs {library}, which is not installed: pip install {library}") from error
+    out, cutouts = Path(out), CutoutSet.open(folder)
+    if out.exists():
+        raise FileExistsError(f"{out} exists: choose another name, or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        part = Path(work) / "part"
+        writers[format](cutouts, part)
+        # A folder is made readable for its owner alone where it is temporary: what is in it is not.
+        os.replace(part, out)
+    return out
+
+
+def _blocks(cutouts):
+    for start in range(0, len(cutouts), BLOCK):
+        yield start, cutouts.read(np.arange(start, min(start + BLOCK, len(cutouts))))
+
+
+def _check_names(cutouts, taken):
+    for name in taken:
+        if name in cutouts.catalogue.colnames:
+            raise ValueError(f"the catalogue has a column {name!r}, which this format needs itself: rename it first")
+
+
+def _class_numbers(cutouts):
+    """Names of the classes, and the number of each row's (-1 where unknown); None without a column `class`."""
+    if "class" not in cutouts.catalogue.colnames:
+        return None
+    values, unknown = _split_mask(cutouts.catalogue["class"])
+    values = values.astype(str)
+    names = [str(name) for name in np.unique(values[~unknown])]
+    return names, np.where(unknown, -1, np.searchsorted(names, values) if names else -1)
+
+
+def _split_mask(column):
+    """Values of a column, and where they are unknown."""
+    values = np.ma.asarray(column)
+    unknown = np.ma.getmaskarray(values)
+    kind = values.dtype.kind
+    values = np.ma.getdata(values).copy()
+    values[unknown] = np.nan if kind == "f" else "" if kind in "OUS" else 0
+    return values.astype(str) if kind == "O" else values, unknown
+
+
+def _plain(catalogue):
+    """A copy without masks: unknown floats are NaN, for other unknown values there is a column `<name>_mask`."""
+    plain = Table()
+    for name in catalogue.colnames:
+        plain[name], unknown = _split_mask(catalogue[name])
+        plain[name].unit = catalogue[name].unit
+        if unknown.any() and plain[name].dtype.kind != "f":
+            if f"{name}_mask" in catalogue.colnames:
+                raise ValueError(f"the catalogue has unknown values in {name!r}, and {name}_mask: rename the latter")
+            plain[f"{name}_mask"] = unknown
+    return plain
+
+
+def _write_fits(cutouts, path):
+    header = fits.PrimaryHDU(cutouts.read([0])).header
+    header["NAXIS4"] = len(cutouts)
+    header["EXTEND"] = True
+    for number, band in enumerate(cutouts.bands, 1):
+        header[f"BAND{number}"] = (band, "filter of this plane")
+    if cutouts.pixel_scale:
+        header["PIXSCALE"] = (cutouts.pixel_scale, "arcsec a pixel")
+    if not cutouts.is_picture and cutouts.card.get("survey") != "image files":
+        header["BUNIT"] = ("nanomaggy", "linear flux, zero point 22.5 mag")
+    for keyword, entry in KEYWORDS.items():
+        if entry in cutouts.card:
+            value = cutouts.card[entry]
+            header[keyword] = value if isinstance(value, int | float) else _ascii(value)
+    cube = fits.StreamingHDU(path, header)
+    for _, images in _blocks(cutouts):
+        cube.write(np.ascontiguousarray(images))
+    cube.close()
+    table = fits.table_to_hdu(_plain(cutouts.catalogue))
+    table.name = "CATALOG"
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(table)
+
+
+def _ascii(value):
+    """Text that a FITS header can hold."""
+    return " ".join(str(value).split()).encode("ascii", "replace").decode()
+
+
+def _write_hdf5(cutouts, path):
+    import h5py
+
+    _check_names(cutouts, ("images", "ans", "pxscale"))
+    bands, height, width = cutouts.read([0]).shape[1:]
+    with h5py.File(path, "w") as file:
+        file.attrs["bands"] = list(cutouts.bands)
+        file.attrs["card"] = json.dumps(cutouts.card)
+        dtype = cutouts.read([0]).dtype
+        stored = file.create_dataset("images", (len(cutouts), height, width, bands), dtype)
+        for start, images in _blocks(cutouts):
+            stored[start : start + len(images)] = images.transpose(0, 2, 3, 1)
+        if cutouts.pixel_scale:
+            file["pxscale"] = np.full(len(cutouts), cutouts.pixel_scale)
+            file["pxscale"].attrs["unit"] = "arcsec"
+        classes = _class_numbers(cutouts)
+        if classes:
+            file["ans"] = classes[1].astype(np.int16)
+            file["ans"].attrs["names"] = classes[0]
+        catalogue = _plain(cutouts.catalogue)
+        for name in catalogue.colnames:
+            values = np.asarray(catalogue[name])
+            text = values.dtype.kind in "US"
+            file.create_dataset(name, data=values.astype(object) if text else values, dtype=_h5_type(h5py, values))
+            if catalogue[name].unit is not None:
+                file[name].attrs["unit"] = str(catalogue[name].unit)
+
+
+def _h5_type(h5py, values):
+    return h5py.string_dtype() if values.dtype.kind in "US" else values.dtype
+
+
+def _write_datasets(cutouts, path):
+    import datasets
+
+    _check_names(cutouts, ("image", "label"))
+    features = {"image": datasets.Image()}
+    if not cutouts.is_picture:
+        features["image"] = datasets.Array3D(cutouts.read([0]).shape[1:], "float32")
+    classes = _class_numbers(cutouts)
+    columns = {}
+    if classes:
+        features["label"] = datasets.ClassLabel(names=classes[0])
+        columns["label"] = [None if number < 0 else int(number) for number in classes[1]]
+    for name in cutouts.catalogue.colnames:
+        if name == "class":
+            continue
+        values, unknown = _split_mask(cutouts.catalogue[name])
+        features[name] = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
+        columns[name] = [
+            None if missing else value for value, missing in zip(values.tolist(), unknown, strict=True)
+        ]
+
+    def rows():
+        for start, images in _blocks(cutouts):
+            for row, image in enumerate(images, start):
+                shown = image.transpose(1, 2, 0) if cutouts.is_picture else image
+                yield {"image": shown, **{name: values[row] for name, values in columns.items()}}
+
+    cache = path.with_name("cache")
+    # With a fingerprint of our own, the library need not take one of the images, which reads them all.
+    dataset = datasets.Dataset.from_generator(
+        rows,
+        features=datasets.Features(features),
+        cache_dir=str(cache),
+        keep_in_memory=False,
+        fingerprint=cutouts.checksum()[:16],
+        writer_batch_size=BLOCK,
+    )
+    dataset.info.description = json.dumps(cutouts.card)
+    dataset.save_to_disk(str(path))
+    del dataset
+    shutil.rmtree(cache, ignore_errors=True)
