@@ -23,8 +23,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "build": ["fetch", "plan"],
         "checks": ["verify"],
         "positions": ["read_positions"],
-        "own_images": ["own_images"],
+        "user_images": ["own_images"],
         "dataset_card": ["write_dataset_card"],
-        "export": ["export"],
+        "exports": ["export"],
     },
 )

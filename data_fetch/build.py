@@ -120,6 +120,8 @@ def fetch(
             with work.locked():
                 if not work.complete:  # another process may have done it meanwhile
                     return _fill(request, archive, work, _frames_folder(out, frames), progress)
+        if not (work.out / "README.md").exists():  # killed after the last byte of the data
+            _describe(work.out)
         say(f"{out} is complete, and is what was asked for: nothing to fetch")
         return astro_ssl_nb.CutoutSet.open(out)
 
@@ -143,7 +145,9 @@ def _fill(request, archive, work, frames, progress):
             f"warning: {(~keep).sum()} of {len(keep)} objects have no cutout: see {work.out / 'missing.ecsv'}"
             + (f"; {advice}" if again else "")
         )
-    return work.finish(catalogue[keep], missing, _card(request, archive, catalogue.meta, len(missing)))
+    cutouts = work.finish(catalogue[keep], missing, _card(request, archive, catalogue.meta, len(missing)))
+    _describe(work.out)
+    return cutouts
 
 
 def _cut_fields(the_plan, archive, frames, size, work, done, progress):
@@ -230,6 +234,16 @@ def _frames_folder(out, frames):
     if frames is None and out is not None:
         return Path(out).absolute().parent / "frames"
     return frames
+
+
+def _describe(folder):
+    """Write the card, unless the user keeps a README.md of their own there."""
+    from data_fetch.dataset_card import write_dataset_card  # takes seconds to import, for matplotlib
+
+    try:
+        write_dataset_card(folder)
+    except FileExistsError as error:
+        print(f"warning: no card was written: {error}")
 
 
 def _missing(catalogue, rows, problems, again):

@@ -49,7 +49,8 @@ def read_positions(path):
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
         column = table[name]
         try:
-            degrees = u.Quantity(np.ma.filled(np.ma.asarray(column, float), np.nan), column.unit or u.deg).to_value(u.deg)
+            values = np.ma.filled(np.ma.asarray(column, float), np.nan)
+            degrees = u.Quantity(values, column.unit or u.deg).to_value(u.deg)
         except (TypeError, ValueError, u.UnitConversionError) as error:
             raise FetchError(f"{path}: column {name} holds no angles: {error}") from error
         wrong = np.flatnonzero(~((degrees >= low) & (degrees <= high)))

@@ -104,10 +104,24 @@ def _knots(rng, structure, px, py, pixel):
     azimuth = np.where(on_arm, ridge, rng.vonmises(structure.phase, 0.6, number))
     light = np.exp(-0.6 * radius) * rng.lognormal(0, 0.9, number)
     size = np.maximum(rng.uniform(0.06, 0.16, number), 0.7 * pixel)
-    image = np.zeros(np.broadcast(px, py).shape)
-    for cx, cy, flux, sigma in zip(radius * np.cos(azimuth), radius * np.sin(azimuth), light, size, strict=True):
-        image += flux / sigma**2 * np.exp(-0.5 * ((px - cx) ** 2 + (py - cy) ** 2) / sigma**2)
+    spots = zip(radius * np.cos(azimuth), radius * np.sin(azimuth), light / size**2, size, strict=True)
+    image = _spots(px, py, spots)
     return image / image.sum()
+
+
+def _spots(px, py, spots):
+    """Sum of round Gaussians (x, y, height, sigma), each drawn only where it can be seen."""
+    origin = np.array([px[0, 0], py[0, 0]])
+    step = np.array([[p[0, 1] - p[0, 0], p[1, 0] - p[0, 0]] for p in (px, py)])  # of one column, of one row
+    to_pixel = np.linalg.inv(step)
+    image = np.zeros(px.shape, px.dtype)
+    for x, y, height, sigma in spots:
+        centre = to_pixel @ ([x, y] - origin)
+        reach = 3.5 * sigma * np.linalg.norm(to_pixel, axis=1)
+        low, high = np.maximum(centre - reach, 0).astype(int), np.maximum(centre + reach + 2, 0).astype(int)
+        here = np.s_[low[1] : high[1], low[0] : high[0]]
+        image[here] += height * np.exp(-0.5 * ((px[here] - x) ** 2 + (py[here] - y) ** 2) / sigma**2)
+    return image
 
 
 def _edge_on(structure, along, across, ratio, index):
@@ -125,15 +139,14 @@ def _merging(structure, disk, px, py):
     angle, apart = structure.companion_angle, structure.separation
     radius = np.hypot(px - apart * np.cos(angle), py - apart * np.sin(angle))
     second = np.exp(-radius / 0.45) + 9 * np.exp(-0.5 * (radius / 0.16) ** 2)
-    tails = np.zeros_like(disk)
+    spots = []
     for side, length, share in ((0.0, 2.0, 0.7), (np.pi, 1.3, 0.3)):
         along = np.linspace(0, 1, 26)
         reach = 1.0 + (apart if side == 0 else 0.6) * 0.7 + 3.2 * along
         bend = angle + side + structure.sense * length * along
-        for r, a, faint in zip(reach, bend, np.exp(-1.6 * along), strict=True):
-            width = 0.28 + 0.12 * r / 4
-            distance = (px - r * np.cos(a)) ** 2 + (py - r * np.sin(a)) ** 2
-            tails += share * faint * np.exp(-0.5 * distance / width**2)
+        width = 0.28 + 0.12 * reach / 4
+        spots += zip(reach * np.cos(bend), reach * np.sin(bend), share * np.exp(-1.6 * along), width, strict=True)
+    tails = _spots(*np.broadcast_arrays(px, py), spots)
     left = 1 - structure.companion - structure.tail
     return left * disk + structure.companion * second / second.sum() + structure.tail * tails / tails.sum()
 

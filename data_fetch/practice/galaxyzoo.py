@@ -13,6 +13,7 @@ from .populations import Truth
 
 FAINTEST = 17.77  # petrosian r of the main galaxy sample, from which the galaxies were taken (Strauss et al. 2002)
 AGREEMENT = 18.0  # concentration of the Dirichlet distribution of each galaxy's votes (approximate)
+SHARPNESS = 1.5  # people agree on what is likely more than its probability says; 1 for no such effect (approximate)
 CERTAIN = 0.8  # debiased share from which a flag is set; Lintott et al. 2011, MNRAS 410, 166
 
 
@@ -90,4 +91,5 @@ def _shares(truth, i, half_light, r):
             share = (1 - obvious) * share + obvious * np.array([0, 0, 0, 0, 0, 1.0])
     doubt = 0.35 * (1 - seen)
     share = (1 - doubt) * share + doubt * np.array([0.6, 0.03, 0.03, 0.06, 0.26, 0.02])
+    share = share**SHARPNESS
     return share / share.sum()

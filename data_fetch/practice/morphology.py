@@ -17,7 +17,7 @@ from .templates import galaxy_colours
 
 UNTYPED = 99
 BRIGHT, LARGE = 17.5, 3.0  # r and half-light radius (arcsec) where types begin to be visible
-REGULAR_PER_FIELD, MERGERS_PER_FIELD = 4.5, 4.5
+REGULAR_PER_FIELD, MERGERS_PER_FIELD = 4.5, 5.2
 GRID = (6, 4)  # each nearby galaxy has a cell of the frame for itself, so that their outskirts do not overlap
 MARGIN = 90  # pixels from the edge of the frame
 

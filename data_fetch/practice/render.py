@@ -6,6 +6,7 @@ and rounded to ten binary digits after it.
 
 import galsim
 import numpy as np
+from scipy.fft import next_fast_len
 
 from .disks import blur, draw_disk
 from .frame_file import frame_file
@@ -97,14 +98,18 @@ def _add_structured(image, truth, i, index, x, y, psf, observation):
         ).shear(q=truth.bulge_ratio[i], beta=truth.angle[i] * galsim.radians)
         side = 2 * int(8 * truth.bulge_radius[i] / PIXEL_SCALE) + 10
         _add(image, galsim.Convolve([shape, psf], gsparams=FAST), x, y, min(side, LARGEST))
-    # eight scale lengths hold 99.7 per cent of an exponential disk and whatever tails there are
     scale_length = truth.disk_radius[i] / 1.678
-    reach = int(8 * scale_length / PIXEL_SCALE) + 8
-    left, bottom = int(np.rint(x)) - reach, int(np.rint(y)) - reach
-    dx = (np.arange(2 * reach)[None, :] + left - x) * PIXEL_SCALE
-    dy = (np.arange(2 * reach)[:, None] + bottom - y) * PIXEL_SCALE
+    merger = bool(truth.merger[i])
+    # an exponential disk ends where the noise hides it; tidal tails reach eight scale lengths
+    centre = disk * PIXEL_SCALE**2 / (2 * np.pi * scale_length**2 * truth.disk_ratio[i])
+    visible = np.log(max(centre / (STAMP_EDGE * np.sqrt(observation.pixel_variance[index])), 1.0))
+    reach = (8.0 if merger else np.clip(visible, 4.0, 8.0)) * scale_length / PIXEL_SCALE + 8
+    side = next_fast_len(int(2 * reach), real=True)
+    left, bottom = int(np.rint(x)) - side // 2, int(np.rint(y)) - side // 2
+    dx = (np.arange(side)[None, :] + left - x) * PIXEL_SCALE
+    dy = (np.arange(side)[:, None] + bottom - y) * PIXEL_SCALE
     seed = int(truth.seed[i])
-    structure = structure_of(int(truth.t_type[i]), bool(truth.merger[i]), seed)
+    structure = structure_of(int(truth.t_type[i]), merger, seed)
     light = draw_disk(structure, seed, scale_length, truth.disk_ratio[i], truth.angle[i], index, dx, dy)
     stamp = galsim.ImageF(
         (disk * blur(light, observation.psf_core[index], observation.psf_shear[index])).astype(np.float32),

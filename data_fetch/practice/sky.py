@@ -12,6 +12,7 @@ from astropy.table import Table
 from .galaxyzoo import take_votes
 from .instrument import Observation
 from .photometry import measure, measure_field
+from .photoz import estimate_redshifts
 from .render import render_frame
 from .spectra import take_spectra
 from .vizier import EFIGI, efigi_rows
@@ -46,16 +47,17 @@ class SimulatedSky:
         return [Observation(self.seed, run, camcol, field) for run in runs for camcol in CAMCOLS for field in fields]
 
     def tables(self) -> dict[str, Table]:
-        """The CAS tables Field, PhotoObj, SpecObj and zooSpec, and VizieR's EFIGI catalogue."""
-        fields, photo, spectra, votes, efigi = [], [], [], [], []
+        """The CAS tables Field, PhotoObj, SpecObj, Photoz and zooSpec, and VizieR's EFIGI catalogue."""
+        fields, photo, spectra, redshifts, votes, efigi = [], [], [], [], [], []
         for observation in self.observations():
             columns, members, truth = measure(observation)
             fields.append(measure_field(observation, columns))
             photo.append(columns)
             spectra.append(take_spectra(observation, columns, members, truth))
+            redshifts.append(estimate_redshifts(observation, columns, members, truth))
             votes.append(take_votes(observation, columns, spectra[-1], members, truth))
             efigi.append(efigi_rows(observation, columns, members, truth))
-        tables = {"PhotoObj": photo, "SpecObj": spectra, "zooSpec": votes, EFIGI: efigi}
+        tables = {"PhotoObj": photo, "SpecObj": spectra, "Photoz": redshifts, "zooSpec": votes, EFIGI: efigi}
         return {"Field": Table(rows=fields)} | {name: _stack(parts) for name, parts in tables.items()}
 
     def frame_bytes(self, run: int, camcol: int, field: int, band: str) -> bytes | None:

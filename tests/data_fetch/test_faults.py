@@ -262,7 +262,7 @@ def test_killed_five_times_at_random_moments(server, undisturbed, tmp_path, comm
     for _ in range(5):
         begun = len(server.log)
         with run(server, out) as process:
-            kill_at_request(server, process, begun + rng.integers(6), rng.uniform(0, 0.03))
+            kill_at_request(server, process, begun + rng.integers(10), rng.uniform(0, 0.03))
             process.communicate(timeout=60)
         assert process.returncode in (0, -signal.SIGKILL)
         kills += process.returncode != 0

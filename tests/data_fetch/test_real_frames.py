@@ -116,12 +116,20 @@ def test_bright_stars_stand_in_the_middle_of_every_band(fetched, objects):
         assert np.abs(np.median(offsets, axis=0)).max() < 0.3, band
 
 
-def test_magnitudes_in_cutouts_are_those_in_the_frame(fetched, objects):
+@pytest.mark.parametrize("band", "ugriz")
+def test_magnitudes_in_cutouts_are_those_in_the_frame(band, fetched, frames, objects):
     cutouts, rows = fetched
-    good = isolated(rows, objects, 15) & (rows["modelMag_r"] < 20.5)
-    assert good.sum() > 100
-    middle = (SIZE - 1) / 2
-    mags = [aperture_mag(image, middle, middle) for image in cutouts.images[good, cutouts.bands.index("r")]]
-    # modelMag_r is this aperture on the frame itself, where its centre is not rounded to a pixel.
-    difference = np.abs(mags - np.asarray(rows["modelMag_r"][good]))
-    assert np.median(difference) < 0.01 and np.percentile(difference, 95) < 0.05
+    data, wcs = frames[band]
+    # The same aperture on the frame itself, where its centre is not rounded to a pixel.
+    expected = []
+    for x, y in zip(*wcs.wcs_world2pix(rows["ra"], rows["dec"], 0), strict=True):
+        left, bottom = int(x) - 10, int(y) - 10
+        expected.append(aperture_mag(data[bottom : bottom + 21, left : left + 21], x - left, y - bottom))
+    expected, middle = np.array(expected), (SIZE - 1) / 2
+    good = isolated(rows, objects, 15) & (expected < 20.5)
+    assert good.sum() > {"u": 20, "g": 50}.get(band, 100)
+    mags = [aperture_mag(image, middle, middle) for image in cutouts.images[good, cutouts.bands.index(band)]]
+    difference = np.abs(mags - expected[good])
+    print(f"{band}: {good.sum()} objects, median {np.median(difference):.4f}, 95 % {np.percentile(difference, 95):.4f}")
+    # The rounding moves some noise over the edge of the aperture, and u and z have most of it.
+    assert np.median(difference) < 0.02 and np.percentile(difference, 95) < (0.1 if band in "uz" else 0.05)

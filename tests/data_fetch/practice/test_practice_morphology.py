@@ -159,4 +159,5 @@ def test_a_frame_holds_them_with_their_light(small_sky):
     for i in np.flatnonzero(near):
         inside = np.hypot(x - truth.x[i], y - truth.y[i]) < 60
         others = np.hypot(truth.x - truth.x[i], truth.y - truth.y[i]) < 60
-        assert 0.7 < frame[inside].sum() / truth.total[others, 2].sum() < 1.15
+        # the envelope of the widest reaches further
+        assert 0.6 < frame[inside].sum() / truth.total[others, 2].sum() < 1.15

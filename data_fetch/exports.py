@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +47,7 @@ def export(folder, out, format="fits"):
     ImportError
         If the format needs a library that is not installed.
     ValueError
-        If there is no such format, or a column has a name that the format needs itself.
+        If there is no such format, or a column has a name that the format needs itself, or text that it cannot hold.
 
     Examples
     --------
@@ -66,7 +65,9 @@ def export(folder, out, format="fits"):
     try:
         import_module(library)
     except ImportError as error:
-        raise ImportError(f"format {format!r} needs {library}, which is not installed: pip install {library}") from error
+        raise ImportError(
+            f"format {format!r} needs {library}, which is not installed: pip install {library}"
+        ) from error
     out, cutouts = Path(out), CutoutSet.open(folder)
     if out.exists():
         raise FileExistsError(f"{out} exists: choose another name, or remove it first")
@@ -74,7 +75,6 @@ def export(folder, out, format="fits"):
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
         part = Path(work) / "part"
         writers[format](cutouts, part)
-        # A folder is made readable for its owner alone where it is temporary: what is in it is not.
         os.replace(part, out)
     return out
 
@@ -124,6 +124,10 @@ def _plain(catalogue):
 
 
 def _write_fits(cutouts, path):
+    catalogue = _plain(cutouts.catalogue)
+    for name in catalogue.colnames:
+        if catalogue[name].dtype.kind == "U" and not all(value.isascii() for value in catalogue[name]):
+            raise ValueError(f"column {name!r} has letters beyond ASCII, which FITS cannot hold: use another format")
     header = fits.PrimaryHDU(cutouts.read([0])).header
     header["NAXIS4"] = len(cutouts)
     header["EXTEND"] = True
@@ -141,7 +145,7 @@ def _write_fits(cutouts, path):
     for _, images in _blocks(cutouts):
         cube.write(np.ascontiguousarray(images))
     cube.close()
-    table = fits.table_to_hdu(_plain(cutouts.catalogue))
+    table = fits.table_to_hdu(catalogue)
     table.name = "CATALOG"
     with fits.open(path, mode="append") as hdus:
         hdus.append(table)
@@ -186,42 +190,38 @@ def _h5_type(h5py, values):
 
 def _write_datasets(cutouts, path):
     import datasets
+    import pyarrow as pa
 
     _check_names(cutouts, ("image", "label"))
-    features = {"image": datasets.Image()}
-    if not cutouts.is_picture:
-        features["image"] = datasets.Array3D(cutouts.read([0]).shape[1:], "float32")
-    classes = _class_numbers(cutouts)
-    columns = {}
-    if classes:
-        features["label"] = datasets.ClassLabel(names=classes[0])
-        columns["label"] = [None if number < 0 else int(number) for number in classes[1]]
-    for name in cutouts.catalogue.colnames:
-        if name == "class":
-            continue
-        values, unknown = _split_mask(cutouts.catalogue[name])
-        features[name] = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
-        columns[name] = [
-            None if missing else value for value, missing in zip(values.tolist(), unknown, strict=True)
-        ]
+    shape = cutouts.read([0]).shape[1:]
+    feature = datasets.Image() if cutouts.is_picture else datasets.Array3D(shape, "float32")
 
     def rows():
-        for start, images in _blocks(cutouts):
-            for row, image in enumerate(images, start):
-                shown = image.transpose(1, 2, 0) if cutouts.is_picture else image
-                yield {"image": shown, **{name: values[row] for name, values in columns.items()}}
+        for _, images in _blocks(cutouts):
+            for image in images:
+                yield {"image": image.transpose(1, 2, 0) if cutouts.is_picture else image}
 
-    cache = path.with_name("cache")
-    # With a fingerprint of our own, the library need not take one of the images, which reads them all.
-    dataset = datasets.Dataset.from_generator(
+    # With a fingerprint of our own, the library need not take one of the generator, images and all.
+    pictures = datasets.Dataset.from_generator(
         rows,
-        features=datasets.Features(features),
-        cache_dir=str(cache),
-        keep_in_memory=False,
+        features=datasets.Features(image=feature),
+        cache_dir=str(path.with_name("cache")),
         fingerprint=cutouts.checksum()[:16],
         writer_batch_size=BLOCK,
     )
+    # The catalogue goes in as Arrow's arrays, because a generator's ids above 2^63 are refused.
+    features, columns = {}, {}
+    classes = _class_numbers(cutouts)
+    if classes:
+        features["label"] = datasets.ClassLabel(names=classes[0])
+        columns["label"] = pa.array(classes[1], pa.int64(), mask=classes[1] < 0)
+    for name in cutouts.catalogue.colnames:
+        if name != "class":
+            values, unknown = _split_mask(cutouts.catalogue[name])
+            features[name] = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
+            columns[name] = pa.array(values, features[name].pa_type, mask=unknown)
+    info = datasets.DatasetInfo(features=datasets.Features(features))
+    catalogue = datasets.Dataset(datasets.table.InMemoryTable(pa.table(columns)), info=info)
+    dataset = datasets.concatenate_datasets([pictures, catalogue], axis=1)
     dataset.info.description = json.dumps(cutouts.card)
     dataset.save_to_disk(str(path))
-    del dataset
-    shutil.rmtree(cache, ignore_errors=True)

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet, write_card
+from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError, checksum
 
 
@@ -72,6 +73,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     }
     write_card(card, part)
     os.replace(part, out)
+    write_dataset_card(out)
     return CutoutSet.open(out)
 
 
