@@ -5,7 +5,8 @@ import io
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,6 +76,10 @@ class Archive:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)
         self._turn, self._next_query = threading.Lock(), 0.0
+
+    def __reduce__(self):
+        # Connections cannot go to another process, and there all tasks must share one set of them.
+        return _archive_here, astuple(self)
 
     def query(self, sql, *, columns=(), folder=None):
         """Ask SkyServer and return the checked answer.
@@ -254,6 +259,12 @@ def _read_votable(body):
     except Exception as error:  # the XML parser and the reader raise what they like
         raise AnswerError(f"answered something that is not a VOTable: {body[:100]!r}") from error
     return [table.to_table(use_names_over_ids=True) for table in tables]
+
+
+@cache
+def _archive_here(*settings):
+    """The one `Archive` of this process for settings that came from another."""
+    return Archive(*settings)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from data_fetch.frames import BANDS, PIXEL_SCALE, FrameError
 from data_fetch.plans import Request, fields_of, make_plan
 from data_fetch.transport import CONNECTIONS, ArchiveError
 
+AHEAD = 16  # fields that are sent to the workers before the first of them is written
 GIVE_UP = 5  # fields in a row that fail for a reason that may pass: then it is not the frames but the archive
 
 
@@ -68,6 +69,7 @@ def fetch(
     exclude=(),
     frames=None,
     source=None,
+    executor=None,
     progress=True,
 ):
     """Fetch a data set into a folder, or go on with it; a complete one is opened and nothing is fetched.
@@ -96,6 +98,9 @@ def fetch(
         Where frames are kept, for all data sets; by default the folder `frames` beside `out`.
     source : path-like, optional
         The file of the list, for `positions` alone: see `data_fetch.read_positions`.
+    executor : concurrent.futures.Executor, optional
+        What fetches and cuts frames in parallel; by default threads. Processes and the workers of a cluster need to see
+        `frames` at the same place, and each keeps to its own limit of 4 connections: use them beside a mirror.
     progress : bool, default=True
         Print the plan and show a progress bar.
 
@@ -119,19 +124,21 @@ def fetch(
         if not work.complete:
             with work.locked():
                 if not work.complete:  # another process may have done it meanwhile
-                    return _fill(request, archive, work, _frames_folder(out, frames), progress)
+                    return _fill(request, archive, work, _frames_folder(out, frames), executor, progress)
         if not (work.out / "README.md").exists():  # killed after the last byte of the data
             _describe(work.out)
         say(f"{out} is complete, and is what was asked for: nothing to fetch")
         return astro_ssl_nb.CutoutSet.open(out)
 
 
-def _fill(request, archive, work, frames, progress):
+def _fill(request, archive, work, frames, executor, progress):
     say = print if progress else _silent
     done = work.begin((len(request.bands), request.size, request.size))
     the_plan = make_plan(request, archive, work, frames)
     say(the_plan)
-    problems, again = _cut_fields(the_plan, archive, frames, request.size, work, done, progress)
+    # Threads will do: bz2 unpacks outside the interpreter's lock.
+    with ThreadPoolExecutor(max(CONNECTIONS, cpu_count() or 1)) if executor is None else nullcontext(executor) as pool:
+        problems, again = _cut_fields(the_plan, archive, frames, request.size, work, done, pool, progress)
     catalogue = the_plan.catalogue
     keep = np.ones(len(catalogue), bool)
     keep[list(problems)] = False
@@ -150,7 +157,7 @@ def _fill(request, archive, work, frames, progress):
     return cutouts
 
 
-def _cut_fields(the_plan, archive, frames, size, work, done, progress):
+def _cut_fields(the_plan, archive, frames, size, work, done, pool, progress):
     """Cut all fields that are not done, several frames at a time.
 
     Returns
@@ -163,22 +170,22 @@ def _cut_fields(the_plan, archive, frames, size, work, done, progress):
     fields = list(enumerate(fields_of(the_plan.catalogue)))
     problems = {int(row): reason for line in done.values() for row, reason in line["missing"].items()}
     again, failures = set(), 0
-    workers = max(CONNECTIONS, cpu_count() or 1)
     bar = tqdm(total=len(fields), initial=len(done), unit="field", disable=not progress)
-    pool = ThreadPoolExecutor(workers)  # threads will do: bz2 unpacks outside the interpreter's lock
+    table = the_plan.catalogue
+    ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
 
     def send(number, rows):
-        objects = the_plan.catalogue[rows]
-        futures = [pool.submit(_cut_frame, archive, frames, objects, band, size) for band in the_plan.bands]
-        return number, rows, futures
+        which = {name: int(table[name][rows[0]]) for name in ("run", "rerun", "camcol", "field")}
+        jobs = [(archive, frames, {**which, "band": band}, ra[rows], dec[rows], size) for band in the_plan.bands]
+        return number, rows, [pool.submit(_cut_frame, *job) for job in jobs]
 
     ahead, megabytes = deque(), 0
     try:
-        for field in [*(field for field in fields if field[0] not in done), *[None] * workers]:
+        for field in [*(field for field in fields if field[0] not in done), *[None] * AHEAD]:
             if field is not None:
                 ahead.append(send(*field))
             # Fields are written in order, and only so many wait that memory stays flat.
-            if ahead and (field is None or len(ahead) > workers):
+            if ahead and (field is None or len(ahead) > AHEAD):
                 number, rows, futures = ahead.popleft()
                 results = [future.result() for future in futures]
                 missing = {int(rows[i]): why for result in reversed(results) for i, why in result.problems.items()}
@@ -192,10 +199,12 @@ def _cut_fields(the_plan, archive, frames, size, work, done, progress):
                 if failures == GIVE_UP:
                     raise ArchiveError(f"{GIVE_UP} fields in a row failed, the last because {missing[int(rows[0])]}")
                 megabytes += sum(result.fetched for result in results) / 1e6
-                bar.set_postfix_str(f"{megabytes:,.0f} MB fetched", refresh=False)
+                rate = megabytes / max(bar.format_dict["elapsed"], 1e-3)
+                bar.set_postfix_str(f"{megabytes:,.0f} MB fetched, {rate:.1f} MB/s", refresh=False)
                 bar.update()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in [future for *_, futures in ahead for future in futures]:
+            future.cancel()
         bar.close()
     return problems, again
 
@@ -210,19 +219,17 @@ class _Cut:
     fetched: int = 0
 
 
-def _cut_frame(archive, frames, objects, band, size):
-    """The `_Cut` of all objects of one field in one band."""
-    which = [int(objects[name][0]) for name in ("run", "camcol", "field")]
-    rerun = int(objects["rerun"][0])
-    path = archive.frame_path(*which, band, frames, rerun=rerun)
+def _cut_frame(archive, frames, which, ra, dec, size):
+    """The `_Cut` of objects at `ra`, `dec` (deg) in one frame; `which` are the arguments of `Archive.frame`."""
+    path = archive.frame_path(**which, folder=frames)
     kept = path.exists()
     try:
-        frame = archive.read_frame(*which, band, frames, rerun=rerun)
+        frame = archive.read_frame(**which, folder=frames)
     except FrameError as error:
-        images = np.full((len(objects), size, size), np.nan, np.float32)
-        return _Cut(images, dict.fromkeys(range(len(objects)), str(error)), error.again)
-    images, problems = frame.cutouts(objects["ra"], objects["dec"], size)
-    problems = {row: f"{why} in {band}" for row, why in problems.items()}
+        images = np.full((len(ra), size, size), np.nan, np.float32)
+        return _Cut(images, dict.fromkeys(range(len(ra)), str(error)), error.again)
+    images, problems = frame.cutouts(ra, dec, size)
+    problems = {row: f"{why} in {which['band']}" for row, why in problems.items()}
     return _Cut(images, problems, fetched=0 if kept else path.stat().st_size)
 
 
