@@ -168,7 +168,7 @@ def _queries(card):
         return ["## Queries", "", "The card of this set names none."]
     code = ["```sql", "\n\n".join(sql), "```"]
     if len(sql) > 1 or len(sql[0]) > 500:
-        code = ["<details>", f"<summary>All {len(sql):,} queries</summary>", "", *code, "", "</details>"]
+        code = ["<details>", f"<summary>Queries: {len(sql):,}</summary>", "", *code, "", "</details>"]
     return ["## Queries", "", *code]
 
 
