@@ -18,6 +18,8 @@ from data_fetch.catalogues import BAND_SHIFT, HASHES, field_hash, object_query
 from data_fetch.folder import FetchError
 from data_fetch.frames import PIXEL_SCALE
 
+ROWS = 5000  # about so many are asked for at once, so that memory does not grow with the data set
+
 
 def draw(archive, data_set, request, excluded, folder=None):
     """Draw the objects of a data set by field, as many of each class.
@@ -55,7 +57,7 @@ def draw(archive, data_set, request, excluded, folder=None):
         if label and "class" not in table.colnames:
             table["class"] = label
         tables.append(table)
-    return in_hash_order(vstack(tables), request.seed), sql
+    return in_hash_order(vstack(tables), request.seed) if len(tables) > 1 else tables[0], sql
 
 
 def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql):
@@ -79,7 +81,7 @@ def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql)
             count += len(found[-1])
         low = high
         # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.
-        needed = 1.1 * (n - count) * low / count if count else HASHES
+        needed = 1.1 * min(n - count, ROWS) * low / count if count else HASHES
         width = int(np.clip(needed, 1, 8 * width))
     return in_hash_order(vstack(found), request.seed)[:n] if found else Table()
 

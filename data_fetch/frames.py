@@ -1,6 +1,8 @@
 """SDSS frames to cutouts: one WCS call a frame, one slice an object."""
 
 import bz2
+import os
+import threading
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -14,6 +16,11 @@ FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
 BANDS = "ugriz"
 FILTER_DELAY = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
 WCS_CARDS = [f"{name}{axis}" for name in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CD1_", "CD2_") for axis in (1, 2)]
+
+
+# Threads beyond the number of cores wait for the network; unpacking in all of them at once is slower than in turn, as
+# each needs megabytes of the processor's cache.
+_unpacking = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 class FrameError(Exception):
@@ -65,7 +72,8 @@ class Frame:
         https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html
         """
         try:
-            unpacked = bz2.decompress(packed)
+            with _unpacking:
+                unpacked = bz2.decompress(packed)
         except (OSError, ValueError) as error:
             raise FrameError(f"is not a whole bz2 file ({error}); it starts with {packed[:40]!r}") from error
         try:

@@ -96,8 +96,9 @@ def _add_structured(image, truth, i, index, x, y, psf, observation):
         shape = galsim.DeVaucouleurs(
             half_light_radius=truth.bulge_radius[i], flux=bulge, trunc=8 * truth.bulge_radius[i], gsparams=FAST
         ).shear(q=truth.bulge_ratio[i], beta=truth.angle[i] * galsim.radians)
-        side = 2 * int(8 * truth.bulge_radius[i] / PIXEL_SCALE) + 10
-        _add(image, galsim.Convolve([shape, psf], gsparams=FAST), x, y, min(side, LARGEST))
+        noise, core = np.sqrt(observation.pixel_variance[index]), observation.psf_core[index]
+        side = _stamp_size(bulge / (STAMP_EDGE * noise), core / PIXEL_SCALE, truth.bulge_radius[i] / PIXEL_SCALE)
+        _add(image, galsim.Convolve([shape, psf], gsparams=FAST), x, y, side)
     scale_length = truth.disk_radius[i] / 1.678
     merger = bool(truth.merger[i])
     # an exponential disk ends where the noise hides it; tidal tails reach eight scale lengths

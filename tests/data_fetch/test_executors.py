@@ -1,9 +1,11 @@
 """Whoever cuts the frames (threads, processes, a dask cluster), the CutoutSet is the same."""
 
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,17 @@ def test_archive_travels_as_its_settings_and_is_one_a_process(server):
 def test_errors_cross_processes(error):
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is type(error) and back.args == error.args and vars(back) == vars(error)
+
+
+def test_dask_example_of_the_book_runs(server, tmp_path):
+    pytest.importorskip("distributed")
+    page = (Path(__file__).parents[2] / "jupyter-book" / "cluster.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    n, out = FIELDS * OBJECTS, tmp_path / "dask" / "set"
+    for there, here in (('"practice"', repr(server.url)), ("n=2000", f"n={n}"), ('"data/pretext"', repr(str(out)))):
+        assert code.count(there) == 1
+        code = code.replace(there, here)
+    exec(code, {"__name__": "__main__"})
+    alone = data_fetch.fetch("pretext", archive=server.url, n=n, out=tmp_path / "alone" / "set", progress=False)
+    assert (out / "images.npy").read_bytes() == (tmp_path / "alone" / "set" / "images.npy").read_bytes()
+    assert len(alone) == n
