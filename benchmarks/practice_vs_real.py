@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import sep
+import torch
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 from sklearn.linear_model import LogisticRegression
@@ -23,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.stretch import lupton_rgb
 from data_fetch.frames import Frame
 from data_fetch.practice import SimulatedSky
 from data_fetch.practice.instrument import PIXEL_SCALE
@@ -124,19 +126,21 @@ def probe(real, practice, *, seed=0):
     draws = [mean_auc(rng.integers(len(both), size=len(both))) for _ in range(300)]
     folds = [float(roc_auc_score(label[fold == k], score[fold == k])) for k in np.unique(fold)]
     ends = np.percentile(draws, [2.5, 97.5])
-    most = np.argsort(score[: len(a)])[:24], len(a) + np.argsort(-score[len(a) :])[:24]
+    most = np.argsort(score[: len(a)])[:16], len(a) + np.argsort(-score[len(a) :])[:16]
     answer = {"auc": float(np.mean(folds)), "low": float(ends[0]), "high": float(ends[1]), "folds": folds, "n": len(a)}
     return answer, [np.array(both["image"][rows]) for rows in most]
 
 
 def summarise(sky, fields):
-    """The numbers of one sky: medians over fields of what belongs to a field, and over objects of the rest."""
+    """The numbers of one sky, a value a field."""
     counts = [np.histogram(sky["r"][sky["field"] == k], BINS)[0] for k in range(len(fields))]
     faint = (sky["r"] > 20) & (sky["r"] < 21.5)
+    extended = (sky["r"] > 19.5) & (sky["r"] < 21.5) & (sky["half_light"] > 1.6)
     numbers = {f"{name}_{b}": [f[name][b] for f in fields] for name in ("noise", "psf", "correlation") for b in BANDS}
     numbers |= {"counts": np.sum(counts, axis=1).tolist()}
     numbers["half_light_20_to_21.5"] = [float(np.median(sky["half_light"][faint & (sky["field"] == k)]))
                                         for k in range(len(fields))]  # fmt: skip
+    numbers["large_and_faint"] = [int(np.sum(extended & (sky["field"] == k))) for k in range(len(fields))]
     numbers["neighbours"] = [float(np.mean(sky["neighbours"][sky["field"] == k])) for k in range(len(fields))]
     return numbers
 
@@ -149,7 +153,8 @@ def figures(skies, numbers, pictures):
         style = {"color": COLOUR[name], "label": name}
         for k in range(sky["field"].max() + 1):
             counts, _ = np.histogram(sky["r"][sky["field"] == k], BINS)
-            axes[0, 0].semilogy(BINS[:-1] + 0.25, counts + 0.5, alpha=0.6, **(style if k == 0 else style | {"label": None}))
+            once = style if k == 0 else style | {"label": None}
+            axes[0, 0].semilogy(BINS[:-1] + 0.25, counts + 0.5, alpha=0.6, **once)
         bright = sky["r"] < 20.5
         g, r, i = (sky[b + "_2arcsec"][bright] for b in "gri")
         axes[0, 1].plot(g - r, r - i, ".", ms=1.5, **style)
@@ -164,25 +169,21 @@ def figures(skies, numbers, pictures):
     axes[0, 0].legend()
     axes[0, 1].set(xlabel="g - r (mag)", ylabel="r - i (mag)", xlim=(-0.7, 2.2), ylim=(-0.6, 2.2))
     axes[0, 2].set(xlabel="r (mag)", ylabel="half-light radius (arcsec)", xlim=(16, 22), ylim=(0.4, 3))
-    for axis, text in zip(axes[1], ("half-light radius of stars (arcsec)", "noise (nanomaggies a pixel)"), strict=False):
+    for axis, text in zip(
+        axes[1], ("half-light radius of stars (arcsec)", "noise (nanomaggies a pixel)"), strict=False
+    ):
         axis.set_xticks(range(5), BANDS)
         axis.set(xlabel="band", ylabel=text)
     axes[1, 1].set_yscale("log")
     axes[1, 2].set(xlabel="other objects on a cutout", ylabel="share of cutouts")
-    figure.savefig(OUT / "measured.png", dpi=80, facecolor="white")
-    figure, axes = plt.subplots(1, 2, figsize=(10, 6.6), layout="constrained")
+    figure.savefig(OUT / "measured.png", dpi=65, facecolor="white")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")
     for axis, name, images in zip(axes, skies, pictures, strict=True):
-        rgb = ssl.stretch.lupton_rgb(torch_tensor(images[:, [3, 2, 1]])).numpy().transpose(0, 2, 3, 1)
-        axis.imshow(np.concatenate([np.concatenate(rgb[4 * k : 4 * k + 4], axis=1) for k in range(6)]), origin="lower")
+        rgb = lupton_rgb(torch.from_numpy(images[:, [3, 2, 1]])).numpy().transpose(0, 2, 3, 1)
+        axis.imshow(np.concatenate([np.concatenate(rgb[4 * k : 4 * k + 4], axis=1) for k in range(4)]), origin="lower")
         axis.set_title(f"{name}: taken for {name} with most certainty")
         axis.axis("off")
-    figure.savefig(OUT / "most_certain.png", dpi=60, facecolor="white")
-
-
-def torch_tensor(images):
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
+    figure.savefig(OUT / "most_certain.png", dpi=40, facecolor="white")
 
 
 def write_table(results):
@@ -192,7 +193,8 @@ def write_table(results):
         low_high = [f"{min(v):.3g} to {max(v):.3g}" for v in (real, results["practice"][name])]
         lines.append(f"| {name.replace('_', ' ')} | {low_high[0]} | {low_high[1]} |")
     lines += ["", "| Practice sky | AUC of the probe | 95 % interval | cutouts of each sky |", "|---|---|---|---|"]
-    lines += [f"| {s['change']} | {s['auc']:.3f} | {s['low']:.3f} to {s['high']:.3f} | {s['n']} |" for s in results["steps"]]
+    for step in results["steps"]:
+        lines.append("| {change} | {auc:.3f} | {low:.3f} to {high:.3f} | {n} |".format(**step))
     (OUT / "numbers.txt").write_text("\n".join(lines) + "\n")
 
 

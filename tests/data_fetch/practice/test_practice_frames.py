@@ -160,7 +160,7 @@ def test_frames_compress_as_real_ones_do(practice, frames, real_frames):
     assert 0.7 * min(real) < min(served) and max(served) < 1.3 * max(real)
 
 
-@pytest.mark.parametrize("band", "urz")
+@pytest.mark.parametrize("band", BANDS)
 def test_a_practice_frame_looks_like_a_real_one(frames, real_frames, band):
     """Noise, PSF width and the number of detections against the range of the three real fields."""
     statistics = [look(fits.open(str(p).replace("frame-r", f"frame-{band}"))) for p in real_frames]
