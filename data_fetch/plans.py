@@ -130,13 +130,13 @@ class Plan:
 
     def __str__(self):
         meta = self.catalogue.meta
-        minutes = self.requests / FRAMES_PER_MINUTE
+        minutes = -(-self.requests // FRAMES_PER_MINUTE)
         lines = [
             self.title,
             f"  objects   {self.objects:,}{_counts(self.catalogue)}",
             f"  fields    {self.fields:,} in bands {' '.join(self.bands)}",
             f"  frames    {self.frames:,}, of which {self.kept:,} are here already",
-            f"  requests  {self.requests:,} for frames, about {self.bytes / 1e6:,.0f} MB and {minutes:,.0f} minutes "
+            f"  requests  {self.requests:,} for frames, about {self.bytes / 1e6:,.0f} MB and {minutes:,} min "
             f"at {FRAMES_PER_MINUTE} a minute",
             f"  queries   {self.queries:,}, answered",
         ]
