@@ -138,7 +138,10 @@ def test_workers_do_not_outlive_a_server_that_is_killed(tmp_path):
 
 def test_the_command_serves_until_interrupted():
     command = [sys.executable, "-m", "data_fetch.practice", "--seed", "3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+    options = {"stdout": subprocess.PIPE, "text": True, "env": _environment()}
+    # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and a child inherits that.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(command, preexec_fn=heed, **options) as process:
         url = process.stdout.readline().split()[3]
         try:
             answer = requests.get(url + SQL, params={"cmd": "SELECT COUNT(*) AS n FROM Field"}, timeout=30)
