@@ -98,12 +98,11 @@ POSITIONS = Source(
     "p.mode = 1",
 )
 
-SPIRAL = range(10)
 # T of EFIGI (Baillard et al. 2011, A&A 532, A74) -> names of de Vaucouleurs's stages
 STAGES = dict(enumerate(("S0/a", "Sa", "Sab", "Sb", "Sbc", "Sc", "Scd", "Sd", "Sdm", "Sm", "Im")))
 STAGES = {-5: "E", -3: "S0-", -2: "S0", -1: "S0+"} | STAGES
 _ELLIPTICAL = dict.fromkeys((-6, -5, -4), "elliptical")
-_SPIRAL = dict.fromkeys(SPIRAL, "spiral")
+_SPIRAL = dict.fromkeys(range(10), "spiral")
 
 
 @dataclass(frozen=True)

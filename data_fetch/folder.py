@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from astropy.table import Table
 from filelock import FileLock, Timeout
 
 from astro_ssl_nb.cutouts import CutoutSet, write_card, write_catalogue
@@ -173,6 +174,20 @@ class WorkFolder:
         """Remove what a complete set does not need."""
         if self.complete:
             shutil.rmtree(self._work, ignore_errors=True)
+
+
+def read_table(path):
+    """A table that a user brings, in any format that astropy knows by the name of the file.
+
+    Raises
+    ------
+    FetchError
+        If it cannot be read.
+    """
+    try:
+        return Table.read(path)
+    except Exception as error:  # the readers of astropy raise what they like
+        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
 
 
 def checksum(path):

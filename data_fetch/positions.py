@@ -8,7 +8,7 @@ from astropy.table import Table, hstack, vstack
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_names, in_hash_order, margin, our_columns
-from data_fetch.folder import FetchError
+from data_fetch.folder import FetchError, read_table
 from data_fetch.transport import ArchiveError
 
 EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74
@@ -34,10 +34,7 @@ def read_positions(path):
     FetchError
         If the file cannot be read as a table, has no such columns, or a value is not a position.
     """
-    try:
-        table = Table.read(path)
-    except Exception as error:  # the readers of astropy raise what they like
-        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
+    table = read_table(path)
     absent = {"ra", "dec"} - set(table.colnames)
     if absent:
         raise FetchError(

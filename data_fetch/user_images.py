@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet, write_card
 from data_fetch.dataset_card import write_dataset_card
-from data_fetch.folder import FetchError, checksum
+from data_fetch.folder import FetchError, checksum, read_table
 
 
 def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
@@ -45,17 +44,19 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     if out.exists():
         raise FetchError(f"{out} exists and holds something else: choose another folder, or remove this one")
     paths = [_inside(Path(folder), name) for name in table["file"]]
-    options = {"size": size, "crop": crop, "pixel_scale": pixel_scale}
-    good, reasons = [], {}
+    read, reasons = {}, {}
     for row, path in enumerate(paths):
         try:
-            CutoutSet.from_image_files([path], table[[row]], **options)
-            good.append(row)
+            read[row] = CutoutSet.from_image_files([path], table[[row]], size=size, crop=crop, pixel_scale=pixel_scale)
         except ValueError as error:
             reasons[row] = str(error)
-    if not good:
+    if not read:
         raise FetchError(f"none of the {len(paths)} files can be read, the first because {reasons[0]}")
-    cutouts = CutoutSet.from_image_files([paths[row] for row in good], table[good], **options)
+    planes = sorted({len(each.bands) for each in read.values()})
+    if len(planes) > 1:
+        raise FetchError(f"the files of {folder} hold different numbers of planes: {planes}")
+    card = next(iter(read.values())).card
+    cutouts = CutoutSet.from_arrays(np.concatenate([each.images for each in read.values()]), table[list(read)], **card)
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     cutouts.save(part)
@@ -78,10 +79,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
 
 
 def _read_labels(path):
-    try:
-        table = Table.read(path)
-    except Exception as error:  # the readers of astropy raise what they like
-        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
+    table = read_table(path)
     if "file" not in table.colnames:
         raise FetchError(f"{path} has no column file, only {', '.join(table.colnames)}: name the picture of each row")
     names, counts = np.unique(np.asarray(table["file"]).astype(str), return_counts=True)

@@ -87,6 +87,13 @@ def catalogue():
     return {"PhotoObj": Table(rows=rows), "Field": Table(rows=fields)}
 
 
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass  # a client that was killed
+
+
 class FaultyArchive:
     """Serves the small sky, misbehaves as told, and keeps a log.
 
@@ -133,13 +140,7 @@ class FaultyArchive:
             def log_message(self, *_):
                 pass
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass  # a client that was killed
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

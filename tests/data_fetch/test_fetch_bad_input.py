@@ -10,7 +10,7 @@ import pytest
 import data_fetch
 
 
-def complains(done, *words):
+def assert_complains(done, *words):
     assert done.returncode == 2, done.out + done.err
     assert "Traceback" not in done.err
     assert done.err.startswith("error: ") and len(done.err.strip().splitlines()) == 1
@@ -20,14 +20,16 @@ def complains(done, *words):
 
 def test_unknown_archive(command, tmp_path):
     done = command("sg", "--archive", "foo", "--out", tmp_path / "set")
-    complains(done, "unknown archive 'foo': use practice, sdss or a URL")
+    assert_complains(done, "unknown archive 'foo': use practice, sdss or a URL")
 
 
 def test_unreachable_archive(command, tmp_path):
     with socket.socket() as unused:  # bound but not listening: a port where certainly nobody answers
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        complains(command("sg", "--archive", url, "--n", 10, "--out", tmp_path / "set"), url, "cannot be reached")
+        assert_complains(
+            command("sg", "--archive", url, "--n", 10, "--out", tmp_path / "set"), url, "cannot be reached"
+        )
 
 
 @pytest.mark.parametrize(
@@ -44,30 +46,30 @@ def test_unreachable_archive(command, tmp_path):
     ],
 )
 def test_request_that_cannot_be_met(options, words, practice, command, tmp_path):
-    complains(command("pretext", "--archive", practice.url, *options, "--out", tmp_path / "set"), *words)
+    assert_complains(command("pretext", "--archive", practice.url, *options, "--out", tmp_path / "set"), *words)
 
 
 def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):
-    complains(command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, sg, sgq")
+    assert_complains(command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, sg, sgq")
     done = command("sgq", "--archive", practice.url, "--n", "100", "--out", tmp_path / "set")
-    complains(done, "n=100", "3 classes", "99 or 102")
+    assert_complains(done, "n=100", "3 classes", "99 or 102")
 
 
 def test_class_that_runs_out_is_counted(practice, command, tmp_path):
     done = command("sgq", "--archive", practice.url, "--n", 3_000_000, "--out", tmp_path / "set")
-    complains(done, "objects of class STAR", "1000000 were asked for", "of each class")
+    assert_complains(done, "objects of class STAR", "1000000 were asked for", "of each class")
 
 
 def test_folder_that_cannot_be_written(practice, command, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path / "file" / "set")
-    complains(done, f"cannot write to {tmp_path / 'file' / 'set'}", "choose another folder")
+    assert_complains(done, f"cannot write to {tmp_path / 'file' / 'set'}", "choose another folder")
 
 
 def test_folder_that_holds_something_else(practice, command, tmp_path):
     (tmp_path / "card.json").write_text('{"bands": ["r"]}')
     done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path)
-    complains(done, str(tmp_path), "was not fetched", "choose another folder")
+    assert_complains(done, str(tmp_path), "was not fetched", "choose another folder")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_folder_that_holds_something_else(practice, command, tmp_path):
 def test_answer_that_is_no_catalogue_is_never_taken_for_one(answer, words, mirror, command, tmp_path):
     mirror.faults["x_results"] = answer
     arguments = ("pretext", "--archive", mirror.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set")
-    complains(command(*arguments), mirror.url, *words)
+    assert_complains(command(*arguments), mirror.url, *words)
     mirror.faults.clear()
     assert command(*arguments, "--plan").returncode == 0
 
