@@ -15,6 +15,8 @@ from astro_ssl_nb.stretch import Stretch
 IMAGENET_ARCH = "tf_efficientnet_lite0"
 # ImageNet networks halve the image five times; below this size nothing is left, so smaller cutouts are enlarged.
 IMAGENET_SIZE = 64
+# Seeing changes the size of a star more than this from night to night.
+SCALE_TOLERANCE = 0.1
 
 
 def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
@@ -74,6 +76,7 @@ def save_backbone(learn, path, **metrics):
 
     path = Path(path)
     card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
+    card["data_sha256"] = learn.dls.train.cutouts.checksum()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
@@ -132,6 +135,23 @@ def load_backbone(path, *, arch=None):
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit a {card['arch']} of this timm version: {error}") from error
     return backbone, card
+
+
+def check_pixel_scale(card, cutouts):
+    """Refuse cutouts whose pixels are of another size than those that a backbone was trained on.
+
+    Pictures whose scale nobody knows pass: their objects fill the frame however far away they are.
+
+    Raises
+    ------
+    ValueError
+    """
+    trained, given = card.get("pixel_scale"), cutouts.pixel_scale
+    if trained and given and abs(given / trained - 1) > SCALE_TOLERANCE:
+        raise ValueError(
+            f"the backbone was trained on pixels of {trained} arcsec, these cutouts have {given}: objects would look "
+            f"{trained / given:.2g} times as large. Resample them to {trained} arcsec, or pretrain on their survey"
+        )
 
 
 def _imagenet(timm, arch, n_channels):

@@ -8,11 +8,9 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 
 from astro_ssl_nb import pictures
+from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.properties import property_values
 from astro_ssl_nb.stretch import Stretch
-
-# Pixels by which a training cutout may be off centre: astrometry and slicing leave about one.
-MAX_SHIFT = 2
 
 
 class CutoutLoader(DataLoader):
@@ -29,17 +27,32 @@ class CutoutLoader(DataLoader):
         Shuffle, drop a last batch that is not full, and augment.
     seed : int, default=0
         Of the order and of the augmentation.
+    augment : callable, default=turn_and_shift
+        Function of a batch of network input and a `random.Random`, for training.
     describe : callable, default=str
         A target, or a decoded prediction, in words, for `show_batch` and `show_results`.
     """
 
-    def __init__(self, cutouts, targets, stretch, *, bs=64, train=False, seed=0, device=None, describe=str):
+    def __init__(
+        self,
+        cutouts,
+        targets,
+        stretch,
+        *,
+        bs=64,
+        train=False,
+        seed=0,
+        device=None,
+        augment=turn_and_shift,
+        describe=str,
+    ):
         if len(cutouts) == 0:
             raise ValueError("a loader got no cutouts: the set, or the part that was selected of it, is empty")
         # A set smaller than a batch is one batch: dropping it would leave nothing to train on.
         bs = min(bs, len(cutouts))
         super().__init__(range(len(cutouts)), bs=bs, shuffle=train, drop_last=train, device=device)
-        self.cutouts, self.targets, self.stretch, self.seed, self.describe = cutouts, targets, stretch, seed, describe
+        self.cutouts, self.targets, self.stretch, self.seed = cutouts, targets, stretch, seed
+        self.augment, self.describe = augment, describe
         self.rng = random.Random(seed)
         self.n_inp = 1
 
@@ -54,11 +67,12 @@ class CutoutLoader(DataLoader):
     def after_batch(self, batch):
         images, *targets = batch
         x = self.stretch(images)
-        return (augment(x, self.rng) if self.shuffle else x, *targets)
+        return (self.augment(x, self.rng) if self.shuffle else x, *targets)
 
     def new(self, dataset=None, cls=None, **kwargs):
         train = kwargs.get("shuffle", self.shuffle)
-        options = {"bs": kwargs.get("bs", self.bs), "device": self.device, "seed": self.seed, "describe": self.describe}
+        options = {name: getattr(self, name) for name in ("device", "seed", "augment", "describe")}
+        options["bs"] = kwargs.get("bs", self.bs)
         return type(self)(self.cutouts, self.targets, self.stretch, train=train, **options)
 
     def show_batch(self, b=None, max_n=9, **kwargs):
@@ -70,42 +84,11 @@ class CutoutLoader(DataLoader):
         return pictures.show_batch(b, self, predictions=out, max_n=max_n)
 
 
-def augment(x, rng):
-    """Turn, mirror and shift each image of a batch at random, without interpolation.
-
-    The sky has no up or down, and a cutout is centred to about a pixel: none of this changes what an object is.
-
-    Parameters
-    ----------
-    x : Tensor of shape (N, C, H, W), H == W
-    rng : random.Random
-
-    Returns
-    -------
-    Tensor of the same shape, one of 8 orientations and a shift of up to MAX_SHIFT pixels for each image
-    """
-    n, _, side, _ = x.shape
-    generator = torch.Generator().manual_seed(rng.getrandbits(60))
-    draw = torch.rand(5, n, generator=generator)
-    index = torch.arange(side)
-    rows, columns = (
-        torch.where(flip[:, None] < 0.5, index, index.flip(0)) + shift[:, None]
-        for flip, shift in zip(draw[:2], (draw[2:4] * (2 * MAX_SHIFT + 1)).long() - MAX_SHIFT, strict=True)
-    )
-    rows, columns = (i.clamp(0, side - 1).to(x.device) for i in (rows, columns))
-    # Where `swap` is set, rows run across and columns run down: the image is transposed in the same single gather.
-    swap = (draw[4] < 0.5).to(x.device)[:, None, None]
-    rows = torch.where(swap, rows[:, None, :], rows[:, :, None])
-    columns = torch.where(swap, columns[:, :, None], columns[:, None, :])
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
-
-
 class CutoutDataLoaders(DataLoaders):
     """DataLoaders of a training and a validation CutoutSet; make them with `for_properties` or `for_classes`."""
 
     @classmethod
-    def for_properties(cls, train, valid, properties, *, stretch="rgb", bs=64, seed=0, device=None):
+    def for_properties(cls, train, valid, properties, *, stretch="rgb", bs=64, seed=0, device=None, **kwargs):
         """DataLoaders that regress properties.
 
         Targets are standardised by mean and scatter of the training set; an unknown value is NaN.
@@ -117,6 +100,8 @@ class CutoutDataLoaders(DataLoaders):
         stretch : {"rgb", "bands"} or Stretch, default="rgb"
         bs : int, default=64
         seed : int, default=0
+        **kwargs
+            Passed to both `CutoutLoader`s, such as `augment`.
 
         Examples
         --------
@@ -144,14 +129,14 @@ class CutoutDataLoaders(DataLoaders):
                 f"{p.name} {v:.2f}" for p, v in zip(properties, np.asarray(target) * std + mean, strict=True)
             )
 
-        dls = cls._make(train, valid, targets, stretch, bs, seed, device, describe)
+        dls = cls._make(train, valid, targets, stretch, bs, seed, device, describe=describe, **kwargs)
         dls.properties, dls.target_mean, dls.target_std = tuple(properties), mean, std
         dls.c = len(properties)
         dls.card["properties"] = [one.name for one in properties]
         return dls
 
     @classmethod
-    def for_classes(cls, train, valid, *, label="class", stretch="rgb", bs=64, seed=0, device=None):
+    def for_classes(cls, train, valid, *, label="class", stretch="rgb", bs=64, seed=0, device=None, **kwargs):
         """DataLoaders that classify; `vocab` holds the class names in the order of the outputs.
 
         Parameters
@@ -162,6 +147,8 @@ class CutoutDataLoaders(DataLoaders):
         stretch : {"rgb", "bands"} or Stretch, default="rgb"
         bs : int, default=64
         seed : int, default=0
+        **kwargs
+            Passed to both `CutoutLoader`s, such as `augment`.
 
         Raises
         ------
@@ -174,18 +161,20 @@ class CutoutDataLoaders(DataLoaders):
         if strangers:
             raise ValueError(f"the validation set has the classes {strangers}, the training set only {list(vocab)}")
         targets = [torch.from_numpy(np.searchsorted(vocab, part)) for part in names]
-        dls = cls._make(train, valid, targets, stretch, bs, seed, device, lambda target: str(vocab[int(target)]))
+        dls = cls._make(
+            train, valid, targets, stretch, bs, seed, device, describe=lambda target: str(vocab[int(target)]), **kwargs
+        )
         dls.vocab = [str(name) for name in vocab]
         dls.c = len(vocab)
         dls.card["classes"] = dls.vocab
         return dls
 
     @classmethod
-    def _make(cls, train, valid, targets, stretch, bs, seed, device, describe):
+    def _make(cls, train, valid, targets, stretch, bs, seed, device, **kwargs):
         if not isinstance(stretch, Stretch):
             stretch = Stretch.fit(train, stretch)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        shared = {"seed": seed, "device": device, "describe": describe}
+        shared = {"seed": seed, "device": device, **kwargs}
         loaders = [
             CutoutLoader(train, targets[0], stretch, bs=bs, train=True, **shared),
             CutoutLoader(valid, targets[1], stretch, bs=2 * bs, **shared),
@@ -194,6 +183,12 @@ class CutoutDataLoaders(DataLoaders):
         dls.stretch, dls.seed = stretch, seed
         dls.card = {"pixel_scale": train.pixel_scale, "size": train.read([0]).shape[-1], "n_train": len(train)}
         return dls
+
+    def use_stretch(self, stretch):
+        """Give all loaders another Stretch: that of a backbone, whose constants its input must keep."""
+        self.stretch = stretch
+        for loader in self.loaders:
+            loader.stretch = stretch
 
     def test_dl(self, cutouts, **kwargs):
         """An unlabelled loader over other cutouts, for `learn.get_preds(dl=...)`."""

@@ -1,9 +1,15 @@
-"""Every plot of the course, in one visual style; the pictures of `pictures` are here too."""
+"""Every plot of the course, in one visual style; those of `pictures` and `diagnostics` are here too."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astro_ssl_nb.label_curves import mean_interval
+from astro_ssl_nb.diagnostics import (  # noqa: F401
+    plot_differences,
+    plot_redshifts,
+    plot_reliability,
+    plot_strata,
+)
+from astro_ssl_nb.intervals import mean_interval
 from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all figures in one place)
     COLOURS,
     in_course_style,

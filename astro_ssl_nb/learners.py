@@ -11,8 +11,9 @@ from fastai.metrics import BalancedAccuracy, F1Score, accuracy
 from fastcore.meta import delegates
 from torch import nn
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
-from astro_ssl_nb.losses import masked_l1
+from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_backbone, load_backbone
+from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
+from astro_ssl_nb.precision import MixedPrecision
 
 
 class PropertyMAE(Metric):
@@ -39,7 +40,7 @@ class PropertyMAE(Metric):
 
 
 @delegates(Learner.__init__)
-def property_learner(dls, arch="resnet18", *, weights=None, loss_func=masked_l1, metrics=None, **kwargs):
+def property_learner(dls, arch="resnet18", *, weights=None, uncertainty=False, loss_func=None, metrics=None, **kwargs):
     """A fastai Learner that regresses properties from cutouts: the pretext task of Martinazzo et al. (2020).
 
     Parameters
@@ -49,7 +50,10 @@ def property_learner(dls, arch="resnet18", *, weights=None, loss_func=masked_l1,
         Any timm architecture.
     weights : {None, "imagenet"} or path, default=None
         Where the backbone starts.
-    loss_func : callable, default=masked_l1
+    uncertainty : bool, default=False
+        Let the network say for each value how far it may be off, and weight its error by that.
+    loss_func : callable, optional
+        By default `masked_l1`, or `masked_laplace` where the network gives uncertainties.
     metrics : list, optional
         By default the mean absolute error of each property in its unit.
     **kwargs
@@ -63,7 +67,9 @@ def property_learner(dls, arch="resnet18", *, weights=None, loss_func=masked_l1,
         raise ValueError("property_learner needs CutoutDataLoaders.for_properties; these loaders have no properties")
     if metrics is None:
         metrics = [PropertyMAE(dls, column) for column in range(len(dls.properties))]
-    return _learner(dls, arch, weights, loss_func, metrics, dropout=0.0, **kwargs)
+    loss_func = loss_func or (masked_laplace if uncertainty else masked_l1)
+    n_out = dls.c * (2 if uncertainty else 1)
+    return _learner(dls, arch, weights, loss_func, metrics, n_out=n_out, dropout=0.0, **kwargs)
 
 
 @delegates(Learner.__init__)
@@ -92,7 +98,8 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     Raises
     ------
     ValueError
-        If the weights are for another architecture or other channels.
+        If the weights are for another architecture, stretch, bands or pixel scale. The constants of the stretch (noise,
+        mean, scatter) are taken over from the weights.
     """
     if not hasattr(dls, "vocab"):
         raise ValueError("class_learner needs CutoutDataLoaders.for_classes; these loaders have no classes")
@@ -100,52 +107,77 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
         arch = IMAGENET_ARCH if weights == "imagenet" else "resnet18" if weights is None else None
     if metrics is None:
         metrics = [accuracy, BalancedAccuracy(), F1Score(average="macro")]
-    return _learner(dls, arch, weights, loss_func or CrossEntropyLossFlat(), metrics, dropout=dropout, **kwargs)
+    return _learner(
+        dls, arch, weights, loss_func or CrossEntropyLossFlat(), metrics, n_out=dls.c, dropout=dropout, **kwargs
+    )
 
 
-def backbone_from(weights, arch, n_channels, *, seed=0):
-    """The backbone that `weights` name, and its timm architecture.
-
-    Parameters
-    ----------
-    weights : {None, "imagenet"} or path of a saved backbone
-    arch : str or None
-        None takes that of the saved backbone.
-    n_channels : int
-        What the data give; a saved backbone of other channels is refused.
-    """
+def _backbone_for(dls, weights, arch):
+    """The backbone that `weights` name, and its timm architecture; the loaders get the stretch of its training."""
     if weights is None or weights == "imagenet":
-        return create_backbone(arch, n_channels, weights=weights, seed=seed), arch
+        return create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed), arch
     backbone, card = load_backbone(weights, arch=arch)
-    if card["stretch"].n_channels != n_channels:
+    if card["stretch"].kind != dls.stretch.kind:
         raise ValueError(
-            f"{weights} takes {card['stretch'].n_channels} channels ({' '.join(card['stretch'].bands)}), the data give "
-            f"{n_channels}: use stretch={card['stretch'].kind!r} with those bands"
+            f"{weights} takes {card['stretch'].n_channels} channels by stretch={card['stretch'].kind!r}, the data give "
+            f"{dls.stretch.n_channels} by {dls.stretch.kind!r}: make the loaders with the stretch of the backbone"
         )
+    check_pixel_scale(card, dls.train.cutouts)
+    stretch = card["stretch"].refit(dls.train.cutouts)  # which refuses other bands
+    if not dls.train.cutouts.is_picture:  # pictures have constants of their own set, and the loaders hold those
+        dls.use_stretch(stretch)
     return backbone, card["arch"]
 
 
-def _learner(dls, arch, weights, loss_func, metrics, *, dropout, splitter=None, **kwargs):
-    backbone, arch = backbone_from(weights, arch, dls.stretch.n_channels, seed=dls.seed)
+def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, **kwargs):
+    backbone, arch = _backbone_for(dls, weights, arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(dls.seed)
         head = nn.Sequential(
-            nn.BatchNorm1d(backbone.num_features), nn.Dropout(dropout), nn.Linear(backbone.num_features, dls.c)
+            nn.BatchNorm1d(backbone.num_features), nn.Dropout(dropout), nn.Linear(backbone.num_features, n_out)
         )
     model = nn.Sequential(backbone, head)
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter or _halves, **kwargs)
+    model = model.to(memory_format=torch.channels_last)
+    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter or stages, **kwargs)
+    learn.add_cb(MixedPrecision())
     learn.arch = arch
     if weights is not None:
         learn.freeze()
     return learn
 
 
-def _halves(model):
-    """Parameter groups for freezing: the backbone, the head."""
-    return [params(model[0]), params(model[1])]
+def stages(model):
+    """Parameter groups of a backbone with its head: the stem, each stage as timm counts them, the head.
+
+    So fastai can unfreeze the last stage first, and give the early ones a smaller learning rate.
+    """
+    from timm.models import group_parameters
+
+    backbone = getattr(model[0], "backbone", model[0])
+    named = dict(backbone.named_parameters())
+    groups = group_parameters(backbone, backbone.group_matcher(coarse=True))
+    return [[named[name] for name in group] for group in groups.values()] + [params(model[1])]
 
 
-def predict_properties(learn, cutouts):
-    """Predicted properties in their own units, ndarray of shape (N, P), by a `property_learner`."""
+def predict_properties(learn, cutouts, *, uncertainty=False):
+    """What a `property_learner` measures on each cutout.
+
+    Parameters
+    ----------
+    learn : Learner made by `property_learner`
+    cutouts : CutoutSet of N
+    uncertainty : bool, default=False
+        Return also what the network gives as its scale: its errors follow a Laplace distribution of that scale.
+
+    Returns
+    -------
+    ndarray of shape (N, P) in the units of the properties, or two of them
+    """
     prediction, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
-    return np.asarray(prediction) * learn.dls.target_std + learn.dls.target_mean
+    n, std = learn.dls.c, learn.dls.target_std
+    values = np.asarray(prediction[:, :n]) * std + learn.dls.target_mean
+    if not uncertainty:
+        return values
+    if prediction.shape[1] == n:
+        raise ValueError("this network gives no uncertainties: make it with property_learner(..., uncertainty=True)")
+    return values, np.exp(np.asarray(prediction[:, n:].clamp(*LOG_SCALE_RANGE))) * std

@@ -85,3 +85,6 @@ SIZES = (
 )
 
 REDSHIFT = (Property("log(1 + z)", ("redshift",), "dex", -0.01, 1.0, lambda z: np.log10(1 + z)),)
+
+# The survey's own photometric redshift (table Photoz; Beck et al. 2016, MNRAS 460, 1371): known for galaxies alone.
+PHOTOZ = (Property("log(1 + photoz)", ("photoz",), "dex", -0.01, 1.0, lambda z: np.log10(1 + z)),)

@@ -1,10 +1,9 @@
-"""Features: what a backbone makes of images, and how well they fall into classes without any label."""
+"""Features: what a backbone makes of images."""
 
 import numpy as np
-import pandas as pd
 import torch
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
+from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_backbone, load_backbone
 from astro_ssl_nb.stretch import Stretch
 
 
@@ -49,6 +48,7 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
     """The backbone that `weights` name, and the Stretch that it needs for these cutouts."""
     if weights is not None and weights != "imagenet":
         backbone, card = load_backbone(weights)
+        check_pixel_scale(card, cutouts)
         return backbone, card["stretch"].refit(cutouts)
     if not isinstance(stretch, Stretch):
         stretch = Stretch.fit(cutouts, stretch)
@@ -66,29 +66,3 @@ def forward(model, cutouts, stretch, *, bs=256):
             images = cutouts.read(np.arange(start, min(start + bs, len(cutouts))))
             outputs.append(model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy())
     return np.concatenate(outputs)
-
-
-def cluster_scores(features, labels, *, seeds=5):
-    """How well k-means, told only the number of classes, finds them: NMI and ARI.
-
-    Parameters
-    ----------
-    features : ndarray of shape (N, D)
-        Features themselves, never coordinates of a t-SNE map, whose distances mean little.
-    labels : array of N class names
-    seeds : int, default=5
-
-    Returns
-    -------
-    DataFrame with columns `seed`, `nmi`, `ari` (1 is perfect, 0 is chance for `ari`)
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-    from sklearn.preprocessing import StandardScaler
-
-    scaled = StandardScaler().fit_transform(features)
-    rows = []
-    for seed in range(seeds):
-        found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(scaled)
-        rows.append((seed, normalized_mutual_info_score(labels, found), adjusted_rand_score(labels, found)))
-    return pd.DataFrame(rows, columns=["seed", "nmi", "ari"])

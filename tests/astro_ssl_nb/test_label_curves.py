@@ -9,14 +9,17 @@ import astro_ssl_nb as ssl
 def curve(parts, backbone):
     train, _, test = parts
     arms = {"pretext": backbone, "scratch": None, "photometry": ssl.MAGNITUDES, "sizes": ssl.SIZES[:2]}
+    arms["both"] = (backbone, ssl.SIZES[:2])
     return ssl.label_curve(train, test, arms=arms, sizes=(3, 12), seeds=2, arch="resnet10t")
 
 
 def test_a_row_a_run(curve):
-    names = ["arm", "probe", "n_labels", "seed", "accuracy", "balanced_accuracy", "macro_f1", "seconds"]
+    names = ["arm", "probe", "n_labels", "seed", "accuracy", "balanced_accuracy", "macro_f1", "ece", "brier", "seconds"]
     assert list(curve.columns) == names
     runs = curve.groupby(["arm", "probe"]).size().to_dict()
-    frozen = {(arm, probe): 4 for arm in ("pretext", "scratch", "photometry", "sizes") for probe in ("linear", "knn")}
+    frozen = {
+        (arm, probe): 4 for arm in ("pretext", "scratch", "photometry", "sizes", "both") for probe in ("linear", "knn")
+    }
     assert runs == frozen | {("pretext", "finetune"): 4, ("scratch", "finetune"): 4}
     assert curve.seconds.gt(0).all() and curve.accuracy.between(0, 1).all()
 
@@ -26,6 +29,80 @@ def test_the_control_knows_only_its_columns(curve):
     assert means["sizes"] == 1.0  # the classes are widths, and this arm is given the width
     assert means["photometry"] < 0.65  # magnitudes say nothing about them
     assert means["pretext"] > 0.75
+    assert means["both"] > 0.95  # features and the width, side by side
+
+
+def test_fine_tuning_is_not_worse_than_the_probe_it_starts_from(curve):
+    means = curve[curve.arm == "pretext"].groupby("probe").accuracy.mean()
+    assert means["finetune"] > means["linear"] - 0.02
+
+
+def test_a_fine_tuned_head_begins_as_the_probe(parts, backbone):
+    from astro_ssl_nb.probes import as_linear_layer, linear_probe
+
+    train, _, test = parts
+    rows = ssl.labelled_subset(train.labels("class"), 6, seed=0)
+    features = ssl.embed(backbone, train)[rows]
+    for names in (train.labels("class")[rows], np.array(["A", "B", "C"] * 4)):
+        probe = linear_probe(4, seed=0).fit(features, names)
+        weight, bias = as_linear_layer(probe)
+        scores = ssl.embed(backbone, test) @ weight.T + bias
+        softmax = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        np.testing.assert_allclose(softmax, probe.predict_proba(ssl.embed(backbone, test)), atol=1e-4)
+
+
+def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch):
+    train, _, test = parts
+    arms = {"scratch": None, "sizes": ssl.SIZES[:2]}
+    options = {"arms": arms, "probes": ("linear",), "sizes": (3, 6), "seeds": 2, "arch": "resnet10t"}
+    whole = ssl.label_curve(train, test, cache=tmp_path / "whole", **options)
+
+    from astro_ssl_nb import label_curves
+
+    run, done = label_curves._run, []
+
+    def killed_after_three(*args):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(args)
+        return run(*args)
+
+    monkeypatch.setattr(label_curves, "_run", killed_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        ssl.label_curve(train, test, cache=tmp_path / "cut", **options)
+    with open(tmp_path / "cut" / "runs.jsonl", "a") as log:
+        log.write('\n["half a li')
+    later = []
+    monkeypatch.setattr(label_curves, "_run", lambda *args: later.append(args) or run(*args))
+    again = ssl.label_curve(train, test, cache=tmp_path / "cut", **options)
+    assert len(done) == 3 and len(later) == len(whole) - 3 == 5
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"))
+    later.clear()
+    pd.testing.assert_frame_equal(ssl.label_curve(train, test, cache=tmp_path / "cut", **options), again)
+    assert not later
+    relabelled = test[:]
+    relabelled.catalogue["class"] = test.labels("class")[::-1]
+    ssl.label_curve(train, relabelled, cache=tmp_path / "cut", **options)
+    assert len(later) == len(whole), "other labels are another curve"
+
+
+def test_probabilities_are_those_that_the_curve_scores(curve, parts, backbone):
+    train, _, test = parts
+    said = ssl.few_shot_probabilities(train, test, weights=backbone, size=12, seed=1, arch="resnet10t")
+    assert list(said.columns) == ["NARROW", "WIDE"] and np.allclose(said.sum(axis=1), 1)
+    row = curve[(curve.arm == "pretext") & (curve.probe == "linear") & (curve.n_labels == 12) & (curve.seed == 1)]
+    assert (said.idxmax(axis=1) == test.labels("class")).mean() == row.accuracy.item()
+
+
+def test_scores_of_known_answers():
+    truth = np.array(["A"] * 8 + ["B"] * 2)
+    modest = np.tile([0.8, 0.2], (10, 1))
+    scores = ssl.classification_scores(truth, modest, ["A", "B"])
+    assert scores["accuracy"] == pytest.approx(0.8) and scores["balanced_accuracy"] == pytest.approx(0.5)
+    assert scores["ece"] == pytest.approx(0) and scores["brier"] == pytest.approx(0.16)
+    assert ssl.classification_scores(truth, np.tile([1.0, 0.0], (10, 1)), ["A", "B"])["ece"] == pytest.approx(0.2)
+    three = ssl.classification_scores(["A", "B", "C"], np.eye(3), ["A", "B", "C"])
+    assert three["brier"] == 0 and three["macro_f1"] == 1
 
 
 def test_the_same_call_gives_the_same_numbers(curve, parts, backbone):
@@ -56,6 +133,8 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
         ssl.label_curve(train, test, arms={"scratch": None}, probes=("svm",))
     with pytest.raises(KeyError, match="no label column 'kind'"):
         ssl.label_curve(train, test, "kind", arms={"scratch": None})
+    with pytest.raises(ValueError, match="a pair"):
+        ssl.label_curve(train, test, arms={"both": (None, "sizes")})
     with pytest.raises(ValueError, match="500 labels a class"):
         ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
 
@@ -86,14 +165,6 @@ def test_differences_are_paired_by_seed():
     assert mean == pytest.approx(0.1) and high - low == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.paired_difference(curve, ("imagenet", "linear"), ("scratch", "linear"), n_labels=5)
-
-
-def test_cluster_scores_find_what_is_there():
-    labels = np.repeat(["A", "B"], 50)
-    rng = np.random.default_rng(0)
-    apart = rng.normal(0, 1, (100, 4)) + 10 * (labels == "A")[:, None]
-    assert ssl.cluster_scores(apart, labels, seeds=2).ari.min() == 1
-    assert ssl.cluster_scores(rng.normal(0, 1, (100, 4)), labels, seeds=2).ari.max() < 0.2
 
 
 def test_random_features_depend_on_the_seed_and_on_nothing_else(parts):

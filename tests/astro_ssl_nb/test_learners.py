@@ -6,8 +6,8 @@ from fastai.learner import Learner
 from safetensors.torch import load_file, save_file
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.backbones import read_card
-from astro_ssl_nb.dataloaders import augment
 from astro_ssl_nb.learners import predict_properties
 
 
@@ -64,15 +64,15 @@ def test_augmentation_keeps_every_pixel_inside_and_turns_all_ways():
     import random
 
     x = torch.arange(64.0).reshape(1, 1, 8, 8).repeat(4000, 1, 1, 1)
-    out = augment(x, random.Random(0))
+    out = turn_and_shift(x, random.Random(0))
     assert out.shape == x.shape
     # The centre of a turned, unshifted image is one of 8 arrangements of its four middle pixels.
     middles = {tuple(image[3:5, 3:5].ravel().tolist()) for image in out[:, 0]}
     original = x[0, 0, 3:5, 3:5]
     turned = [torch.rot90(m, k) for m in (original, original.T) for k in range(4)]
     assert {tuple(m.ravel().tolist()) for m in turned} <= middles
-    assert torch.equal(augment(x, random.Random(1)), augment(x, random.Random(1)))
-    assert not torch.equal(out, augment(x, random.Random(1)))
+    assert torch.equal(turn_and_shift(x, random.Random(1)), turn_and_shift(x, random.Random(1)))
+    assert not torch.equal(out, turn_and_shift(x, random.Random(1)))
 
 
 def test_a_backbone_comes_back_with_its_card(learn, backbone):
@@ -82,6 +82,7 @@ def test_a_backbone_comes_back_with_its_card(learn, backbone):
     assert card["arch"] == "resnet10t" and card["stretch"] == learn.dls.stretch
     assert card["properties"] == [f"modelMag_{band}" for band in "ugriz"]
     assert card["pixel_scale"] == 0.396 and card["metrics"] == {"mae": 0.1}
+    assert card["data_sha256"] == learn.dls.train.cutouts.checksum()
 
 
 def test_a_wrong_backbone_is_refused(backbone, parts, tmp_path):
@@ -90,7 +91,7 @@ def test_a_wrong_backbone_is_refused(backbone, parts, tmp_path):
     with pytest.raises(ValueError, match="holds a resnet10t, not a resnet18"):
         ssl.class_learner(dls, "resnet18", weights=backbone)
     five = ssl.CutoutDataLoaders.for_classes(train, valid, stretch="bands")
-    with pytest.raises(ValueError, match=r"takes 3 channels .* the data give 5"):
+    with pytest.raises(ValueError, match=r"takes 3 channels by stretch='rgb', the data give 5"):
         ssl.class_learner(five, weights=backbone)
     with pytest.raises(FileNotFoundError, match="no backbone at"):
         ssl.embed(tmp_path / "none.safetensors", valid)
@@ -100,6 +101,76 @@ def test_a_wrong_backbone_is_refused(backbone, parts, tmp_path):
     for name in ("broken", "pickle", "bare"):
         with pytest.raises(ValueError, match="not a backbone written by save_backbone"):
             read_card(tmp_path / f"{name}.safetensors")
+
+
+def test_the_input_of_a_backbone_is_stretched_as_in_its_training(learn, backbone, parts):
+    bright = ssl.CutoutSet.from_arrays(100 * parts[0].images, parts[0].catalogue)
+    dls = ssl.CutoutDataLoaders.for_classes(bright, bright)
+    assert dls.stretch != learn.dls.stretch
+    ssl.class_learner(dls, weights=backbone)
+    assert dls.stretch == dls.train.stretch == dls.valid.stretch == learn.dls.stretch
+
+
+def test_another_pixel_scale_is_refused(backbone, parts):
+    coarse = ssl.CutoutSet.from_arrays(parts[0].images, parts[0].catalogue, pixel_scale=0.8)
+    with pytest.raises(ValueError, match=r"pixels of 0.396 arcsec, these cutouts have 0.8: .* 0.49 times as large"):
+        ssl.embed(backbone, coarse)
+    with pytest.raises(ValueError, match="Resample"):
+        ssl.class_learner(ssl.CutoutDataLoaders.for_classes(coarse, coarse), weights=backbone)
+
+
+def test_error_bars_are_learned_and_honest(parts):
+    train, valid, test = parts
+    dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, bs=25)
+    learn = ssl.property_learner(dls, "resnet10t", uncertainty=True)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(20, 5e-3)
+    values, scale = predict_properties(learn, test, uncertainty=True)
+    error = np.abs(values - ssl.property_values(test.catalogue, ssl.MAGNITUDES))
+    assert values.shape == scale.shape == (len(test), 5) and (scale > 0).all()
+    assert np.nanmean(error) < 0.5
+    assert 0.3 < np.nanmean(error) / scale.mean() < 3
+    np.testing.assert_array_equal(values, predict_properties(learn, test))
+
+
+def test_a_network_without_error_bars_says_so(learn, parts):
+    with pytest.raises(ValueError, match="uncertainty=True"):
+        predict_properties(learn, parts[2], uncertainty=True)
+
+
+def test_invariance_brings_two_views_together(parts):
+    import random
+
+    from astro_ssl_nb.augmentations import distort
+
+    train, valid, test = parts
+
+    def spread(callbacks):
+        dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, bs=25)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[], cbs=callbacks)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(6, 3e-3)
+        x = dls.stretch(torch.from_numpy(test.images))
+        with torch.inference_mode():
+            one, other = (learn.model[0].eval()(view) for view in (x, distort(x, random.Random(0))))
+        return float((one - other).square().mean() / one.var(0).mean())
+
+    assert spread([ssl.Invariance(weight=0.2)]) < 0.8 * spread([])
+
+
+def test_stages_go_from_the_stem_to_the_head(learn):
+    groups = learn.splitter(learn.model)
+    assert sum(len(group) for group in groups) == len(list(learn.model.parameters())) and len(groups) > 3
+    assert groups[0][0] is next(learn.model[0].parameters()) and groups[-1][-1] is learn.model[1][-1].bias
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "vgg16", "convnext_atto"])
+@pytest.mark.parametrize("side", [32, 128])
+def test_any_architecture_takes_any_size(arch, side, parts):
+    images = np.resize(parts[0].images, (4, 5, side, side))
+    cutouts = ssl.CutoutSet.from_arrays(images, parts[0].catalogue[:4])
+    features = ssl.embed(None, cutouts, arch=arch)
+    assert features.shape[0] == 4 and np.isfinite(features).all()
 
 
 def test_unknown_architecture_is_refused():

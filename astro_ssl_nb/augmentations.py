@@ -1,0 +1,80 @@
+"""Random changes to batches of cutouts that leave alone what an object is."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+# Pixels by which a training cutout may be off centre: astrometry and slicing leave about one.
+MAX_SHIFT = 2
+
+
+def turn_and_shift(x, rng):
+    """Turn, mirror and shift each image of a batch at random, without interpolation.
+
+    The sky has no up or down, and a cutout is centred to about a pixel: none of this changes what an object is, nor
+    any of its magnitudes and sizes.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, H, W), H == W
+    rng : random.Random
+
+    Returns
+    -------
+    Tensor of the same shape, one of 8 orientations and a shift of up to MAX_SHIFT pixels for each image
+    """
+    n, _, side, _ = x.shape
+    draw = torch.rand(5, n, generator=_generator(rng))
+    index = torch.arange(side)
+    rows, columns = (
+        torch.where(flip[:, None] < 0.5, index, index.flip(0)) + shift[:, None]
+        for flip, shift in zip(draw[:2], (draw[2:4] * (2 * MAX_SHIFT + 1)).long() - MAX_SHIFT, strict=True)
+    )
+    rows, columns = (i.clamp(0, side - 1).to(x.device) for i in (rows, columns))
+    # Where `swap` is set, rows run across and columns run down: the image is transposed in the same single gather.
+    swap = (draw[4] < 0.5).to(x.device)[:, None, None]
+    rows = torch.where(swap, rows[:, None, :], rows[:, :, None])
+    columns = torch.where(swap, columns[:, :, None], columns[:, None, :])
+    image = torch.arange(n, device=x.device)[:, None, None]
+    return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
+
+
+def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
+    """Rotate, zoom, dim and blur the images of a batch, and add noise: what another night or distance would change.
+
+    Class and shape survive this; magnitudes and sizes do not, so it is not for regressing those.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, H, W), network input (unit variance a channel)
+    rng : random.Random
+    zoom : float, default=1.3
+        Largest factor by which an object grows or shrinks; drawn evenly in its logarithm.
+    gain : float, default=0.2
+        Scatter of a factor on each channel, and of another on all of them.
+    noise : float, default=0.1
+        Largest standard deviation of the noise added to an image.
+    """
+    n, channels = x.shape[:2]
+    generator = _generator(rng)
+    angle = torch.rand(n, generator=generator) * 2 * math.pi
+    scale = torch.exp((2 * torch.rand(n, generator=generator) - 1) * math.log(zoom))
+    cos, sin, zero = torch.cos(angle) / scale, torch.sin(angle) / scale, torch.zeros(n)
+    affine = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    grid = F.affine_grid(affine.to(x), x.shape, align_corners=False)
+    # The corners that a rotation brings in mirror the sky that is there: a black corner would tell the angle.
+    out = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    factor = 1 + gain * (torch.randn(n, 1, generator=generator) + 0.5 * torch.randn(n, channels, generator=generator))
+    sigma = noise * torch.rand(n, 1, 1, 1, generator=generator)
+    grain = torch.randn(x.shape, generator=generator)
+    return out * factor[..., None, None].to(x) + (sigma * grain).to(x)
+
+
+def orientations(x):
+    """The 8 orientations of each image, a list of Tensors of the same shape, H == W."""
+    return [view for flipped in (x, x.flip(-1)) for view in (torch.rot90(flipped, k, (-2, -1)) for k in range(4))]
+
+
+def _generator(rng):
+    return torch.Generator().manual_seed(rng.getrandbits(60))

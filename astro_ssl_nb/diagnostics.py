@@ -1,0 +1,109 @@
+"""Figures that ask where a result holds: differences, strata, calibration, redshifts."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from astro_ssl_nb.pictures import COLOURS, in_course_style
+
+
+@in_course_style
+def plot_differences(table, xlabel):
+    """Differences with their intervals around a line at zero, a panel a task, a row a recipe.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `task, recipe, mean, low, high`.
+    xlabel : str
+    """
+    tasks, recipes = list(dict.fromkeys(table.task)), list(dict.fromkeys(table.recipe))
+    height = 1.2 + 0.28 * len(recipes)
+    fig, axes = plt.subplots(1, len(tasks), figsize=(2.0 + 2.0 * len(tasks), height), sharey=True, squeeze=False)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        rows = table[table.task == task]
+        y = np.array([recipes.index(name) for name in rows.recipe])
+        half = np.abs([rows["mean"] - rows.low, rows.high - rows["mean"]])
+        ax.errorbar(rows["mean"], y, xerr=half, fmt="o", color=COLOURS[0], elinewidth=1.5)
+        ax.axvline(0, color="black", linewidth=1)
+        ax.set_title(str(task).upper())
+    axes[0, 0].set_yticks(range(len(recipes)), recipes)
+    axes[0, 0].invert_yaxis()
+    fig.supxlabel(xlabel, fontsize=11)
+    fig.tight_layout()
+    return fig
+
+
+@in_course_style
+def plot_strata(tables, labels):
+    """Accuracy against a column of the catalogue, a panel a column, a line an arm with its interval.
+
+    Parameters
+    ----------
+    tables : dict of column -> DataFrame
+        Columns `arm`, the column itself, `accuracy, low, high`.
+    labels : dict of column -> str
+        What the axes say.
+    """
+    fig, axes = plt.subplots(1, len(tables), figsize=(3.6 * len(tables), 3.5), sharey=True, squeeze=False)
+    for ax, (column, table) in zip(axes[0], tables.items(), strict=True):
+        for colour, (arm, rows) in zip(COLOURS, table.groupby("arm", sort=False), strict=False):
+            ax.plot(rows[column], rows.accuracy, "o-", color=colour, label=arm)
+            ax.fill_between(rows[column], rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
+        ax.set_xlabel(labels[column])
+    axes[0, 0].set_ylabel("accuracy (test)")
+    axes[0, 0].legend(fontsize=9)
+    fig.tight_layout()
+    return fig
+
+
+@in_course_style
+def plot_reliability(answers, truth, *, bins=10):
+    """How often an answer is right against how sure the classifier was of it, a line an arm.
+
+    Parameters
+    ----------
+    answers : dict of arm -> DataFrame of shape (N, classes)
+        Probabilities, as `few_shot_probabilities` gives them.
+    truth : array of N class names
+    bins : int, default=10
+    """
+    fig, ax = plt.subplots(figsize=(4.2, 3.8))
+    ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
+    for colour, (arm, table) in zip(COLOURS, answers.items(), strict=False):
+        sure = table.max(axis=1).to_numpy()
+        right = table.idxmax(axis=1).to_numpy() == truth
+        number = np.minimum((sure * bins).astype(int), bins - 1)
+        filled = [k for k in range(bins) if (number == k).sum() >= 10]  # fewer are noise
+        points = [(sure[number == k].mean(), right[number == k].mean()) for k in filled]
+        ax.plot(*np.array(points).T, "o-", color=colour, label=arm)
+    ax.set(xlabel="probability of the answer", ylabel="share that is right", xlim=(0.2, 1.02), ylim=(0, 1.02))
+    ax.legend(fontsize=9, loc="lower right")
+    fig.tight_layout()
+    return fig
+
+
+@in_course_style
+def plot_redshifts(true, predicted, pit):
+    """Predicted against spectroscopic redshift, a panel a method, and the histogram of PIT values.
+
+    Parameters
+    ----------
+    true : array of N float
+    predicted : dict of method -> array of N float
+    pit : array of N float
+        From `pit_values`.
+    """
+    n = len(predicted) + 1
+    fig, axes = plt.subplots(1, n, figsize=(3.2 * n, 3.2))
+    top = float(np.nanquantile(true, 0.99)) * 1.1
+    for ax, colour, (name, values) in zip(axes, COLOURS, predicted.items(), strict=False):
+        ax.plot([0, top], [0, top], ":", color="black")
+        ax.scatter(true, values, s=5, color=colour, alpha=0.5, linewidths=0)
+        ax.set(xlabel="spectroscopic redshift", xlim=(0, top), ylim=(0, top), title=name)
+    axes[0].set_ylabel("photometric redshift")
+    pit = np.asarray(pit)[np.isfinite(pit)]
+    axes[-1].hist(pit, np.linspace(0, 1, 11), density=True, color=COLOURS[5], edgecolor="white")
+    axes[-1].axhline(1, color="black", linestyle=":")
+    axes[-1].set(xlabel="PIT of the network", ylabel="density", title="error bars")
+    fig.tight_layout()
+    return fig

@@ -1,0 +1,113 @@
+"""Fine-tuning on a handful of labels: start from the linear probe, move the network with care."""
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelValidException
+from torch import nn
+
+from astro_ssl_nb.dataloaders import CutoutDataLoaders
+from astro_ssl_nb.learners import class_learner
+from astro_ssl_nb.probes import as_linear_layer, linear_probe
+from astro_ssl_nb.representations import forward
+
+# Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS.
+EPOCHS, STEPS, BATCH = 4, 25, 32
+# A network from nothing learns fast; a pretrained one moves slowly, its first layers slowest: each stage learns this
+# many times slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146).
+SCRATCH_RATE, RATE, DECAY = 3e-3, 1e-3, 2.6
+
+
+class _NoValidation(Callback):
+    """There are no labels to spare for validation, and the test set must not serve as one."""
+
+    def before_validate(self):
+        raise CancelValidException
+
+
+class _FixedNorms(Callback):
+    """Batch norms keep the statistics of pretraining: those of a few dozen cutouts are noise."""
+
+    def before_train(self):
+        for module in self.learn.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretch="rgb", seed=0):
+    """A classifier fine-tuned on a few labelled cutouts, in one call.
+
+    Pretrained weights are moved in three steps, each of which can only help with few labels: the head starts as the
+    linear probe on the frozen features; the last stage is trained before the whole network, early stages the slowest;
+    and the result is the mean of the weights before and after (Wortsman et al. 2022, arXiv:2109.01903), which takes the
+    place of stopping early, for which no labels are left. Without weights the network is trained from scratch for the
+    same number of steps.
+
+    Parameters
+    ----------
+    labelled : CutoutSet
+        The few labelled cutouts, all of which are trained on.
+    label : str, default="class"
+    weights : {None, "imagenet"} or path, default=None
+        Where the backbone starts.
+    arch : str, optional
+        As in `class_learner`.
+    stretch : {"rgb", "bands"} or Stretch, default="rgb"
+        A saved backbone keeps the constants of its own.
+    seed : int, default=0
+
+    Returns
+    -------
+    Learner
+        `learn.dls.vocab` names the outputs; `learn.get_preds(dl=learn.dls.test_dl(cutouts))` gives probabilities.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import CutoutSet
+    >>> noise = np.random.default_rng(0).random((6, 3, 16, 16))
+    >>> cutouts = CutoutSet.from_arrays(noise, Table({"class": ["STAR", "QSO"] * 3}), bands="gri")
+    >>> few_shot_learner(cutouts, arch="resnet10t").dls.vocab
+    ['QSO', 'STAR']
+    """
+    # Epochs of a handful of images would be all overhead: they are repeated to fill one.
+    rows = np.resize(np.arange(len(labelled)), STEPS * BATCH)
+    options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
+    dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
+    learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
+    # Dropout draws from torch's global generator: seeded here, and given back as it was.
+    with torch.random.fork_rng(devices=[]), learn.no_bar(), learn.no_logging():
+        torch.manual_seed(seed)
+        if weights is None:
+            learn.fit_one_cycle(EPOCHS, SCRATCH_RATE)
+        else:
+            learn.model[1] = _probe_head(learn, labelled, label, seed)
+            _move(learn)
+    return learn
+
+
+def _probe_head(learn, labelled, label, seed):
+    """The linear probe on the features of the learner's backbone, as a layer."""
+    names = labelled.labels(label)
+    size = int(np.unique(names, return_counts=True)[1].min())
+    probe = linear_probe(size, seed).fit(forward(learn.model[0], labelled, learn.dls.stretch), names)
+    weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))
+    head = nn.Linear(weight.shape[1], len(weight))
+    head.load_state_dict({"weight": weight, "bias": bias})
+    return head.to(learn.dls.device)
+
+
+def _move(learn):
+    """Train gently, the last stage first, and end halfway between the weights before and after."""
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    groups = len(learn.splitter(learn.model))
+    rates = np.array([RATE / DECAY ** (groups - 1 - k) for k in range(groups)])
+    learn.add_cb(_FixedNorms())
+    learn.create_opt()  # anew: the head is another one
+    learn.freeze_to(-2)
+    learn.fit(1, rates)
+    learn.unfreeze()
+    learn.fit_one_cycle(EPOCHS - 1, rates, pct_start=0.1)
+    after = learn.model.state_dict()
+    learn.model.load_state_dict(
+        {name: (value + before[name]) / 2 if value.is_floating_point() else value for name, value in after.items()}
+    )

@@ -1,0 +1,70 @@
+"""A joint pretext: measure properties, and see the same object in two views of it."""
+
+import random
+
+import torch
+from fastai.callback.core import Callback
+from torch import nn
+
+from astro_ssl_nb.augmentations import distort
+from astro_ssl_nb.losses import vicreg
+
+
+class Invariance(Callback):
+    """fastai callback that adds augmentation invariance to the loss of a learner.
+
+    Each training batch is seen a second time, distorted, and VICReg pulls the two sets of features together in a
+    projected space: the projection may forget what distortion changes (brightness, size), the features need not.
+
+    Parameters
+    ----------
+    weight : float, default=0.02
+        Of the VICReg loss beside the learner's own; VICReg's own weights make it about 25 times a usual loss.
+    width : int, default=256
+        Of the projected space.
+    view : callable, default=distort
+        Function of a batch and a `random.Random`.
+    seed : int, default=0
+
+    Examples
+    --------
+    Pretrain on properties and invariance together::
+
+        learn = ssl.property_learner(dls, "resnet10t", cbs=ssl.Invariance())
+        learn.fit_one_cycle(12, 3e-3)
+    """
+
+    def __init__(self, weight=0.02, *, width=256, view=distort, seed=0):
+        self.weight, self.width, self.view, self.seed = weight, width, view, seed
+
+    def before_fit(self):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            d = self.learn.model[0].num_features
+            self.projector = nn.Sequential(
+                nn.Linear(d, self.width), nn.BatchNorm1d(self.width), nn.ReLU(), nn.Linear(self.width, self.width)
+            ).to(self.dls.device)
+        self.rng = random.Random(self.seed)
+        # The projector serves training alone: an optimiser of its own keeps it out of the model and its files.
+        self.projector_opt = torch.optim.AdamW(self.projector.parameters())
+        self.hook = self.learn.model[0].register_forward_hook(self._keep)
+
+    def _keep(self, module, inputs, features):
+        self.features = features
+
+    def after_loss(self):
+        if not self.training:
+            return
+        one = self.features
+        other = self.learn.model[0](self.view(self.x, self.rng))
+        projected = [self.projector(view.float()) for view in (one, other)]
+        self.learn.loss_grad = self.learn.loss_grad + self.weight * vicreg(*projected)
+
+    def before_step(self):
+        self.projector_opt.param_groups[0]["lr"] = self.opt.hypers[-1]["lr"]
+        self.projector_opt.step()
+        self.projector_opt.zero_grad()
+
+    def after_fit(self):
+        self.hook.remove()
+        del self.projector, self.projector_opt, self.features

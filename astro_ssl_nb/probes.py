@@ -1,0 +1,71 @@
+"""Frozen probes: scikit-learn classifiers on features or columns, with what they choose chosen within their labels."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+# By accuracy, since one odd object among twenty decides a log loss; of equal candidates the first is taken.
+STRENGTHS = [0.1, 1.0, 0.01, 10.0]
+
+
+def linear_probe(size, seed, *, columns=False):
+    """Logistic regression whose regularisation is chosen by cross-validation, unfitted.
+
+    Parameters
+    ----------
+    size : int
+        Labels a class that it will be fitted to.
+    seed : int
+        Of the folds.
+    columns : bool, default=False
+        The inputs are catalogue columns and not features: gradient boosting is a candidate beside it, since magnitudes
+        need not separate classes by a plane.
+    """
+    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels.
+    rotate = [] if columns else [PCA(svd_solver="full")]
+    model = make_pipeline(*_prepared(), *rotate, LogisticRegression(max_iter=1000))
+    grid = [{"logisticregression__C": STRENGTHS}]
+    if columns:
+        boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
+        grid.append({"logisticregression": [boosting]})
+    return _searched(model, grid, size, seed)
+
+
+def knn_probe(size, seed):
+    """k nearest neighbours, k chosen by cross-validation, unfitted."""
+    model = make_pipeline(*_prepared(), KNeighborsClassifier(1))
+    in_fold = size - -(-size // min(5, size)) if size > 1 else 1
+    grid = {"kneighborsclassifier__n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
+    return _searched(model, grid, size, seed)
+
+
+def as_linear_layer(probe):
+    """A fitted `linear_probe` as weight (classes, D) and bias (classes,) of one linear layer on the raw features.
+
+    Two classes get the scores -s / 2 and s / 2, so that the softmax of the layer is the probability of the probe.
+    """
+    model = getattr(probe, "best_estimator_", probe)
+    _, scaler, rotation, classifier = (step for _, step in model.steps)
+    weight = classifier.coef_ @ rotation.components_
+    bias = classifier.intercept_ - weight @ rotation.mean_
+    weight, bias = weight / scaler.scale_, bias - weight @ (scaler.mean_ / scaler.scale_)
+    if len(weight) == 1:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return weight, bias
+
+
+def _prepared():
+    return SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+
+
+def _searched(model, grid, size, seed):
+    if size == 1:  # nothing can be held out of one label a class
+        return model
+    folds = StratifiedKFold(min(5, size), shuffle=True, random_state=seed)
+    return GridSearchCV(model, grid, cv=folds, scoring="accuracy")
