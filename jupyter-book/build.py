@@ -35,6 +35,7 @@ def build_book(run):
     shutil.rmtree(book, ignore_errors=True)  # what a page was called before must not stay
     shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     summary = read_summary(run)
+    leave_out(book, summary.get("left_out", []))
     copy_notebooks(run, book, summary)
     (book / "measured.md").write_text(measured_page(summary, Path(run).name))
 
@@ -59,9 +60,18 @@ def read_summary(run):
     return json.loads(path.read_text())
 
 
+def leave_out(book, names):
+    """Take the chapters that the preset of the run left out from the table of contents."""
+    path = book / "_toc.yml"
+    contents = yaml.safe_load(path.read_text())
+    for part in contents["parts"]:
+        part["chapters"] = [chapter for chapter in part["chapters"] if Path(chapter["file"]).name not in names]
+    path.write_text(yaml.safe_dump(contents, sort_keys=False))
+
+
 def copy_notebooks(run, book, summary):
     """Copy the executed notebooks that the table of contents names, or leave with those that the run lacks."""
-    parts = yaml.safe_load((PAGES / "_toc.yml").read_text())["parts"]
+    parts = yaml.safe_load((book / "_toc.yml").read_text())["parts"]
     files = [chapter["file"] for part in parts for chapter in part["chapters"]]
     names = [Path(file).name for file in files if file.startswith("notebooks/")]
     missing = [name for name in names if name not in summary.get("notebooks", {})]

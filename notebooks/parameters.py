@@ -10,14 +10,16 @@ import yaml
 
 
 def read_preset(preset):
-    """Return the mapping in a preset file."""
+    """Return the mapping in a preset file: notebook names to parameters, or to false for one that is left out."""
     try:
         content = yaml.safe_load(Path(preset).read_text())
     except (OSError, yaml.YAMLError) as error:
         sys.exit(f"The preset {preset} cannot be read: {error}")
-    if not isinstance(content, dict) or not all(isinstance(value, dict | None) for value in content.values()):
-        sys.exit(f"The preset {preset} must map notebook names, or `all`, to parameters and their values.")
-    return {name: values or {} for name, values in content.items()}
+    if not isinstance(content, dict) or not all(
+        value is False or isinstance(value, dict | None) for value in content.values()
+    ):
+        sys.exit(f"The preset {preset} must map notebook names, or `all`, to parameters and their values, or to false.")
+    return {name: {} if values is None else values for name, values in content.items()}
 
 
 def resolve_parameters(preset, notebooks, run):
@@ -26,10 +28,12 @@ def resolve_parameters(preset, notebooks, run):
     everywhere = {parameter for parameters in known.values() for parameter in parameters}
     problems = [unknown("notebook", name, notebooks) for name in preset if name not in known and name != "all"]
     problems += [unknown("parameter", p, everywhere, " in `all`") for p in preset.get("all", {}) if p not in everywhere]
-    problems += ["`run` is set by --run: take it out of the preset." for values in preset.values() if "run" in values]
+    problems += [
+        "`run` is set by --run: take it out of the preset." for values in preset.values() if values and "run" in values
+    ]
     resolved = {}
     for name, parameters in known.items():
-        given = preset.get(name, {})
+        given = preset.get(name) or {}
         problems += [unknown("parameter", p, parameters, f" of {name}") for p in given if p not in parameters]
         given = preset.get("all", {}) | given | {"run": run}
         resolved[name] = {p: value for p, value in given.items() if p in parameters}

@@ -67,8 +67,10 @@ def run_course(preset, run, only=None, course=COURSE):
     if not re.fullmatch(r"\w[\w.-]*", run):
         sys.exit(f"The run is a name of letters, digits, '-', '_' and '.', such as demo, and not {run!r}.")
     notebooks = {path.stem: path for path in sorted(course.glob("*.ipynb"))}
-    parameters = resolve_parameters(read_preset(preset), notebooks, run)
-    chosen = list(notebooks)
+    wanted = read_preset(preset)
+    parameters = resolve_parameters(wanted, notebooks, run)
+    left_out = [name for name in notebooks if wanted.get(name) is False]
+    chosen = [name for name in notebooks if name not in left_out]
     if only is not None:
         chosen = [name for name in notebooks if name.startswith(only)]
         if len(chosen) != 1:
@@ -79,7 +81,8 @@ def run_course(preset, run, only=None, course=COURSE):
     versions = installed_versions()
     packages = [path.read_bytes() for package in PACKAGES for path in sorted((course.parent / package).rglob("*.py"))]
     done = read_summary(folder).get("notebooks", {})
-    update_summary(folder, preset=Path(preset).stem, versions=versions, machine=describe_machine())
+    machine = describe_machine()
+    update_summary(folder, preset=Path(preset).stem, left_out=left_out, versions=versions, machine=machine)
 
     before = ""  # fingerprint of the notebook before: when that one changes, what it handed on may have changed too
     for name, path in notebooks.items():

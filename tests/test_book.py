@@ -94,6 +94,18 @@ def test_the_pages_show_the_notebooks_and_what_the_run_measured(html):
     assert not any("/home/someone" in path.read_text() for path in html.rglob("*.ipynb"))
 
 
+def test_a_chapter_that_the_preset_left_out_is_not_in_the_book(tmp_path):
+    run = make_run(tmp_path)
+    summary = json.loads((run / "summary.json").read_text())
+    summary["left_out"] = [NOTEBOOKS[-1]]
+    del summary["notebooks"][NOTEBOOKS[-1]]
+    (run / "summary.json").write_text(json.dumps(summary))
+    built = build(tmp_path)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = {path.stem for path in (run / "book" / "_build" / "html" / "notebooks").glob("*.html")}
+    assert pages == set(NOTEBOOKS[:-1])
+
+
 class Loads(HTMLParser):
     """Collect every address that a browser loads by itself when it shows a page."""
 

@@ -94,6 +94,12 @@ def test_a_wrong_preset_is_refused_before_anything_runs(course, preset, said):
     assert not (course.parent / "runs").exists()
 
 
+def test_a_notebook_can_be_left_out(course):
+    summary = run(course, "{02_second: false}")
+    assert list(summary["notebooks"]) == ["01_first"] and summary["left_out"] == ["02_second"]
+    assert list(run(course)["notebooks"]) == ["01_first", "02_second"]
+
+
 def test_every_mistake_is_named_at_once(course):
     message = refusal(course, "{01_first: {m: 2}, 02_second: {sed: 1}}")
     assert "`m` of 01_first" in message and "`sed` of 02_second" in message
