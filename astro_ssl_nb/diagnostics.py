@@ -50,7 +50,7 @@ def plot_strata(tables, labels):
             ax.plot(rows[column], rows.accuracy, "o-", color=colour, label=arm)
             ax.fill_between(rows[column], rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
         ax.set_xlabel(labels[column])
-    axes[0, 0].set_ylabel("accuracy (test)")
+    axes[0, 0].set(ylabel="accuracy (test)", ylim=(0, 1.02))
     axes[0, 0].legend(fontsize=9)
     fig.tight_layout()
     return fig

@@ -47,6 +47,30 @@ def test_a_label_curve_has_a_line_an_arm(blobs):
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [0.6, 0.6])
 
 
+def test_differences_stand_where_the_table_says(blobs):
+    import pandas as pd
+
+    rows = [("sg", "sizes", 0.1, 0.05, 0.2), ("sg", "colours", -0.1, -0.2, 0.0), ("mg", "sizes", 0.3, 0.2, 0.4)]
+    fig = ssl.figures.plot_differences(pd.DataFrame(rows, columns=["task", "recipe", "mean", "low", "high"]), "x")
+    assert [ax.get_title() for ax in fig.axes] == ["SG", "MG"]
+    (points,) = fig.axes[0].containers
+    np.testing.assert_allclose(points[0].get_xdata(), [0.1, -0.1])
+    (bars,) = (line.get_segments() for line in points[2])
+    np.testing.assert_allclose(np.array(bars)[:, :, 0], [[0.05, 0.2], [-0.2, 0.0]])
+
+
+def test_reliability_and_redshifts_show_the_numbers_they_got():
+    import pandas as pd
+
+    sure = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["A", "B"])
+    fig = ssl.figures.plot_reliability({"arm": sure}, np.array(["A"] * 30 + ["B"] * 10))
+    np.testing.assert_allclose(fig.axes[0].lines[1].get_xydata(), [[0.75, 0.75]])
+    z = np.linspace(0.1, 0.5, 50)
+    fig = ssl.figures.plot_redshifts(z, {"network": z + 0.01}, np.linspace(0, 1, 50))
+    np.testing.assert_allclose(fig.axes[0].collections[0].get_offsets()[:, 1], z + 0.01)
+    assert len(fig.axes) == 2 and len(fig.axes[1].patches) == 10
+
+
 def test_the_reader_keeps_their_own_style(blobs):
     before = matplotlib.rcParams["font.size"]
     ssl.figures.show_cutouts(blobs[:2])
