@@ -54,7 +54,7 @@ def test_differences_stand_where_the_table_says(blobs):
     fig = ssl.figures.plot_differences(pd.DataFrame(rows, columns=["task", "recipe", "mean", "low", "high"]), "x")
     assert [ax.get_title() for ax in fig.axes] == ["SG", "MG"]
     (points,) = fig.axes[0].containers
-    np.testing.assert_allclose(points[0].get_xdata(), [0.1, -0.1])
+    np.testing.assert_allclose(np.asarray(points[0].get_xdata(), float), [0.1, -0.1])
     (bars,) = (line.get_segments() for line in points[2])
     np.testing.assert_allclose(np.array(bars)[:, :, 0], [[0.05, 0.2], [-0.2, 0.0]])
 
