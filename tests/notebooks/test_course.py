@@ -62,3 +62,11 @@ def test_what_the_course_leaves_can_be_used(run):
     executed = nbformat.read(run / "notebooks" / "03_few_shot_classification.ipynb", as_version=4)
     pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
     assert len(pictures) == 2
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "notebooks/presets").glob("*.yml")), ids=lambda path: path.stem)
+def test_every_preset_fits_the_notebooks(preset):
+    from parameters import read_preset, resolve_parameters
+
+    notebooks = {path.stem: path for path in NOTEBOOKS}
+    assert set(resolve_parameters(read_preset(preset), notebooks, "trial")) == set(notebooks)
