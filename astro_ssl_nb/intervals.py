@@ -36,7 +36,7 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     -------
     (mean, low, high)
     """
-    runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric]
+    runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric].sort_index()
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
             raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels a class")
