@@ -41,7 +41,7 @@ def turn_and_shift(x, rng):
 
 
 def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
-    """Rotate, zoom, dim and blur the images of a batch, and add noise: what another night or distance would change.
+    """Rotate, zoom and dim the images of a batch, and add noise: what another night or distance would change.
 
     Class and shape survive this; magnitudes and sizes do not, so it is not for regressing those.
 
@@ -69,11 +69,6 @@ def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
     sigma = noise * torch.rand(n, 1, 1, 1, generator=generator)
     grain = torch.randn(x.shape, generator=generator)
     return out * factor[..., None, None].to(x) + (sigma * grain).to(x)
-
-
-def orientations(x):
-    """The 8 orientations of each image, a list of Tensors of the same shape, H == W."""
-    return [view for flipped in (x, x.flip(-1)) for view in (torch.rot90(flipped, k, (-2, -1)) for k in range(4))]
 
 
 def _generator(rng):

@@ -32,7 +32,7 @@ class Cache:
 
     def __init__(self, folder):
         self.folder = None if folder is None else Path(folder)
-        self.runs = {}
+        self.runs, self.code = {}, _code()
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class Cache:
         """The dict that `compute()` gives, from the log where it is there; a finished run is logged at once."""
         if self.folder is None:
             return compute()
-        key = digest(_code(), identity)
+        key = digest(self.code, identity)
         if key not in self.runs:
             self.runs[key] = compute()
             with open(self.log, "a") as log:
@@ -60,7 +60,7 @@ class Cache:
         """The array that `compute()` gives, from its file where it is there."""
         if self.folder is None:
             return compute()
-        path = self.folder / f"{digest(_code(), identity)[:24]}.npy"
+        path = self.folder / f"{digest(self.code, identity)[:24]}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False)
         found = compute()

@@ -206,27 +206,6 @@ class CutoutSet:
         """Images of some rows, ndarray of shape (len(rows), B, H, W)."""
         return self._images[self._rows[rows]]
 
-    def crop(self, size):
-        """The central `size` x `size` pixels of each cutout, as a CutoutSet that shares the images.
-
-        Raises
-        ------
-        ValueError
-            If the cutouts are smaller than that.
-
-        Examples
-        --------
-        >>> cutouts = CutoutSet.from_arrays(np.zeros((4, 3, 64, 64)), Table({"objid": np.arange(4)}), bands="gri")
-        >>> cutouts.crop(32)
-        CutoutSet: 4 cutouts of 32 x 32 pixels (0.396 arcsec), bands g r i
-        """
-        height, width = self._images.shape[2:]
-        if not 0 < size <= min(height, width):
-            raise ValueError(f"the central {size} pixels were asked for of cutouts of {width} x {height}")
-        top, left = (height - size) // 2, (width - size) // 2
-        images = self._images[:, :, top : top + size, left : left + size]
-        return CutoutSet(images, self.catalogue, self.card, self._rows)
-
     def labels(self, column):
         """A label column as an array of str.
 

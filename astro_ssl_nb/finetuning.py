@@ -36,7 +36,7 @@ class _FixedNorms(Callback):
 def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretch="rgb", seed=0):
     """A classifier fine-tuned on a few labelled cutouts, in one call.
 
-    Pretrained weights are moved in three steps, each of which can only help with few labels: the head starts as the
+    Pretrained weights are moved in three steps that a handful of labels can bear: the head starts as the
     linear probe on the frozen features; the last stage is trained before the whole network, early stages the slowest;
     and the result is the mean of the weights before and after (Wortsman et al. 2022, arXiv:2109.01903), which takes the
     place of stopping early, for which no labels are left. Without weights the network is trained from scratch for the

@@ -149,7 +149,7 @@ def few_shot_probabilities(
     """
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(None))
     subset = labelled_subset(train.labels(label), size, seed)
-    return pd.DataFrame(arm.probabilities(probe, subset, size, seed), columns=np.unique(train.labels(label)))
+    return pd.DataFrame(arm.probabilities(probe, subset, size, seed), columns=arm.classes)
 
 
 def _run(arm, probe, subset, size, seed, truth):

@@ -1,4 +1,4 @@
-"""bfloat16 where the processor computes with it: half the time of a training, at the same accuracy."""
+"""bfloat16 on GPUs that compute with it."""
 
 import torch
 from fastai.callback.core import Callback
@@ -14,9 +14,7 @@ def has_bfloat16(device):
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    # On CPUs that have it, a backward pass over maps of one pixel left NaN in weights that no pixel touches: not there.
     return False
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import sep
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 import astro_ssl_nb as ssl
 from data_fetch.frames import BANDS, PIXEL_SCALE, Frame
@@ -41,23 +41,22 @@ def measure_field(which, paths, size):
         for band, path in paths.items()
     }
     r = frames["r"]
-    rows, columns = np.indices(r.data.shape)
+    rows, columns = r.data.shape
     # Bands are shifted against each other by a few pixels: the same sky is looked up in each.
-    detection, noise = np.zeros(r.data.shape), 0.0
+    detection, middle = np.zeros(r.data.shape), r.wcs.wcs_pix2world([1024.0], [744.0], 0)
     for band in "gri":
-        x, y = frames[band].wcs.all_world2pix(*r.wcs.all_pix2world([[1024.0], [744.0]][0], [744.0], 0), 0)
-        shift = int(round(float(y[0]) - 744)), int(round(float(x[0]) - 1024))
-        plane = np.roll(frames[band].data, (-shift[0], -shift[1]), (0, 1)).astype(float)
-        scale = sep.Background(plane).globalrms
-        detection, noise = detection + plane / scale, noise + 1.0
-    found = sep.extract(detection, DETECTION, err=np.sqrt(noise), minarea=5)
+        x, y = frames[band].wcs.wcs_world2pix(*middle, 0)
+        shift = round(744 - float(y[0])), round(1024 - float(x[0]))
+        plane = np.roll(frames[band].data, shift, (0, 1)).astype(float)
+        detection += plane / sep.Background(plane).globalrms
+    found = sep.extract(detection, DETECTION, err=np.sqrt(3), minarea=5)
     ra, dec = r.wcs.wcs_pix2world(found["x"], found["y"], 0)
     table = Table({"ra": ra, "dec": dec})
     shape = found["a"], found["b"], found["theta"]
     for band in BANDS:
         data = frames[band].data.astype(float)
         x, y = frames[band].wcs.wcs_world2pix(ra, dec, 0)
-        inside = (x > 0) & (x < columns.shape[1] - 1) & (y > 0) & (y < rows.shape[0] - 1)
+        inside = (x > 0) & (x < columns - 1) & (y > 0) & (y < rows - 1)
         x, y = np.where(inside, x, 100.0), np.where(inside, y, 100.0)
         radius, _ = sep.kron_radius(data, x, y, *shape, 6.0)
         ellipse = KRON * np.maximum(radius, 1.5)
@@ -89,8 +88,6 @@ def read_frames(folder, size=64):
     if not fields:
         raise SystemExit(f"{folder} holds no field with frames in all of {', '.join(BANDS)}")
     parts = [measure_field(which, paths, size) for which, paths in fields.items()]
-    from astropy.table import vstack
-
     catalogue = vstack([table for _, table in parts], metadata_conflicts="silent")
     images = np.concatenate([images for images, _ in parts])
     return ssl.CutoutSet.from_arrays(images, catalogue, bands=BANDS, pixel_scale=PIXEL_SCALE, survey="frames")
