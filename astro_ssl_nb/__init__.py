@@ -17,7 +17,17 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules={"figures"},
     submod_attrs={
-        "properties": ["COLOURS", "MAGNITUDES", "PHOTOZ", "REDSHIFT", "SIZES", "Property", "property_values"],
+        "properties": [
+            "COLOURS",
+            "EXTENT",
+            "MAGNITUDES",
+            "PHOTOMETRY",
+            "PHOTOZ",
+            "REDSHIFT",
+            "SIZES",
+            "Property",
+            "property_values",
+        ],
         "stretch": ["Stretch", "lupton_rgb"],
         "invariance": ["Invariance"],
         "finetuning": ["few_shot_learner"],

@@ -84,6 +84,12 @@ SIZES = (
     Property("fracDeV_r", ("fracDeV_r",), "", 0.0, 1.0),
 )
 
+# What the survey measures of every object in its images, and what the course's backbone learns to measure.
+PHOTOMETRY = MAGNITUDES + COLOURS + SIZES
+
+# By how much a model outshines a point source: separates stars from galaxies by itself (Strateva et al. 2001).
+EXTENT = (Property("psfMag_r - modelMag_r", ("psfMag_r", "modelMag_r"), "mag", -1.0, 6.0, np.subtract),)
+
 REDSHIFT = (Property("log(1 + z)", ("redshift",), "dex", -0.01, 1.0, lambda z: np.log10(1 + z)),)
 
 # The survey's own photometric redshift (table Photoz; Beck et al. 2016, MNRAS 460, 1371): known for galaxies alone.
