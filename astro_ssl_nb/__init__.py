@@ -45,6 +45,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "silhouette",
             "tsne_map",
         ],
+        "attribution": ["saliency"],
+        "interactive": ["interactive_map"],
         "redshifts": ["photoz_scores", "pit_flatness", "pit_values"],
         "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve", "labelled_subset"],
         "intervals": ["label_efficiency", "mean_interval", "paired_difference"],

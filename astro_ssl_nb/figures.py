@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from astro_ssl_nb.diagnostics import (  # noqa: F401
     plot_differences,
@@ -12,7 +13,10 @@ from astro_ssl_nb.diagnostics import (  # noqa: F401
 from astro_ssl_nb.intervals import mean_interval
 from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all figures in one place)
     COLOURS,
+    class_colours,
     in_course_style,
+    plot_saliency,
+    plot_thumbnails,
     rgb,
     show_bands,
     show_batch,
@@ -102,15 +106,41 @@ def plot_map(xy, labels, *, titles=("",)):
     titles : sequence of str, one a panel
     """
     maps = [xy] if isinstance(xy, np.ndarray) else list(xy)
-    fig, axes = plt.subplots(1, len(maps), figsize=(3.6 * len(maps), 3.9), squeeze=False)
+    fig, axes = plt.subplots(1, len(maps), figsize=(0.4 + 2.6 * len(maps), 3.5), squeeze=False)
     for ax, points, title in zip(axes[0], maps, titles, strict=True):
-        for colour, name in zip(COLOURS, np.unique(labels), strict=False):
-            chosen = labels == name
-            ax.scatter(*points[chosen].T, s=6, color=colour, label=str(name), alpha=0.7, linewidths=0)
+        for name, colour in class_colours(labels).items():
+            ax.scatter(*points[labels == name].T, s=5, color=colour, label=name, alpha=0.7, linewidths=0)
         ax.set_title(title)
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.set(xticks=[], yticks=[], xlabel="first axis (no unit)")
+    axes[0, 0].set_ylabel("second axis (no unit)")
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="lower center", ncols=len(names), markerscale=2)
     fig.tight_layout(rect=(0, 0.07, 1, 1))
+    return fig
+
+
+@in_course_style
+def plot_confusion(answers, truth):
+    """Which class is taken for which, a panel an arm: shares of each true class, and numbers of objects.
+
+    Parameters
+    ----------
+    answers : dict of arm -> DataFrame of shape (N, classes)
+        Probabilities, as `few_shot_probabilities` gives them.
+    truth : array of N class names
+    """
+    fig, axes = plt.subplots(
+        1, len(answers), figsize=(3.3 * len(answers) + 0.8, 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, (arm, table) in zip(axes[0], answers.items(), strict=True):
+        counts = confusion_matrix(truth, table.idxmax(axis=1), labels=list(table.columns))
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        drawn = ConfusionMatrixDisplay(shares, display_labels=table.columns)
+        drawn.plot(ax=ax, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1, "origin": "upper"})
+        for cell, text in np.ndenumerate(drawn.text_):
+            text.set(text=f"{shares[cell]:.0%}\n({counts[cell]})")
+        ax.set(title=arm, xlabel="predicted class", ylabel="")
+        ax.grid(False)
+    axes[0, 0].set_ylabel("true class")
+    fig.colorbar(drawn.im_, ax=axes[0], label="share of the true class")
     return fig

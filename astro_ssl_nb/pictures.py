@@ -5,11 +5,16 @@ from functools import wraps
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.colors import LinearSegmentedColormap
+from scipy.ndimage import gaussian_filter
 
 from astro_ssl_nb.stretch import lupton_rgb
 
 # Okabe & Ito (2008), the palette that colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CLASS_COLOURS = dict(zip(("GALAXY", "QSO", "STAR"), COLOURS, strict=False))
+MAP_CELLS = 14  # of a map of pictures, along each axis: more would be too small for a phone
+GAMMA = 0.75  # brightens faint pixels where pictures are small
 STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -36,6 +41,19 @@ def in_course_style(draw):
             return draw(*args, **kwargs)
 
     return styled
+
+
+def class_colours(labels):
+    """A colour for each class, a dict in the order of their names; stars are of the same colour in every figure.
+
+    Examples
+    --------
+    >>> class_colours(["STAR", "GALAXY"]) == {"GALAXY": COLOURS[0], "STAR": COLOURS[2]}
+    True
+    """
+    names = [str(name) for name in np.unique(labels)]
+    free = iter(colour for colour in COLOURS if colour not in {CLASS_COLOURS.get(name) for name in names})
+    return {name: CLASS_COLOURS[name] if name in CLASS_COLOURS else next(free) for name in names}
 
 
 def rgb(images, bands):
@@ -125,26 +143,114 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
 
 
 @in_course_style
-def show_neighbours(cutouts, queries, neighbours):
-    """Picture rows: each query at the left, its nearest neighbours in feature space beside it.
+def show_neighbours(cutouts, queries, neighbours, *, label="class"):
+    """Picture rows: each query at the left, its nearest neighbours in feature space beside it, framed by class.
 
     Parameters
     ----------
     cutouts : CutoutSet
     queries : sequence of Q rows
     neighbours : ndarray of shape (Q, K), rows
+    label : str, default="class"
     """
     rows = np.column_stack([queries, neighbours])
-    pictures = rgb(cutouts.read(rows.ravel()), cutouts.bands).reshape(*rows.shape, *cutouts.read([0]).shape[2:], 3)
-    fig, axes = plt.subplots(*rows.shape, figsize=(1.0 * rows.shape[1], 1.05 * rows.shape[0]), squeeze=False)
+    shown = cutouts[rows.ravel()]
+    names, colour_of = shown.labels(label).reshape(rows.shape), class_colours(cutouts.labels(label))
+    pictures = rgb(shown.images, shown.bands) ** GAMMA
+    pictures = pictures.reshape(*rows.shape, *pictures.shape[1:])
+    fig, axes = plt.subplots(*rows.shape, figsize=(rows.shape[1], 1.05 * rows.shape[0] + 0.4), squeeze=False)
     for i, j in np.ndindex(*rows.shape):
-        axes[i, j].imshow(pictures[i, j])
-        axes[i, j].set_xticks([])
-        axes[i, j].set_yticks([])
+        axes[i, j].imshow(pictures[i, j], origin="upper" if cutouts.is_picture else "lower")
+        axes[i, j].set(xticks=[], yticks=[])
         axes[i, j].grid(False)
-        if j == 0:
-            for spine in axes[i, j].spines.values():
-                spine.set(visible=True, color=COLOURS[1], linewidth=2)
-    axes[0, 0].set_title("query", fontsize=9)
-    fig.tight_layout(pad=0.2)
+        axes[i, j].spines[:].set(visible=True, color=colour_of[names[i, j]], linewidth=2.5)
+    axes[0, 0].set_title("query", fontsize=10)
+    axes[0, 1].set_title("nearest", fontsize=10)
+    _class_legend(fig, colour_of)
+    fig.tight_layout(pad=0.3, w_pad=0.8, rect=(0, 0.06, 1, 1))
     return fig
+
+
+@in_course_style
+def plot_thumbnails(xy, cutouts, *, label="class", title=""):
+    """A map drawn with the objects themselves, framed in the colour of their class.
+
+    The map is laid out in square cells; each shows the object nearest to its middle, so that pictures never overlap.
+    Faint pixels are brightened, for the pictures are small.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (N, 2)
+        Where each object lies, from `tsne_map`.
+    cutouts : CutoutSet of N
+    label : str, default="class"
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If `xy` does not give one point an object.
+    """
+    if np.shape(xy) != (len(cutouts), 2):
+        raise ValueError(f"a map of shape {np.shape(xy)} came with {len(cutouts)} cutouts: give one point a cutout")
+    low, high = np.min(xy, axis=0), np.max(xy, axis=0)
+    places = (xy - low) / (high - low) * (MAP_CELLS - 1e-6)
+    cell_of, off_middle = places.astype(int), ((places % 1 - 0.5) ** 2).sum(axis=1)
+    nearest_first = np.argsort(off_middle, kind="stable")
+    _, first = np.unique(cell_of[nearest_first], axis=0, return_index=True)
+    shown = nearest_first[first]
+    names = cutouts.labels(label)
+    colour_of = class_colours(names)
+    fig, ax = plt.subplots(figsize=(6.5, 6.9))
+    for picture, row in zip(rgb(cutouts.read(shown), cutouts.bands) ** GAMMA, shown, strict=True):
+        x, y = cell_of[row]
+        ax.add_patch(plt.Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, color=colour_of[names[row]], linewidth=0))
+        inside = (x + 0.09, x + 0.91, y + 0.09, y + 0.91)
+        ax.imshow(picture, extent=inside, origin="upper" if cutouts.is_picture else "lower", zorder=2)
+    ends = (-0.2, MAP_CELLS + 0.2)
+    ax.set(xlim=ends, ylim=ends, xticks=[], yticks=[], aspect="equal", title=title)
+    ax.set(xlabel="first axis of the map (no unit)", ylabel="second axis (no unit)")
+    _class_legend(fig, colour_of)
+    fig.tight_layout(rect=(0, 0.05, 1, 1))
+    return fig
+
+
+@in_course_style
+def plot_saliency(cutouts, maps, titles, *, unit):
+    """Cutouts, and beneath each what its pixels add to an answer, with the outline of its light.
+
+    Parameters
+    ----------
+    cutouts : CutoutSet of N, six at most
+    maps : ndarray of shape (N, H, W)
+        From `saliency`.
+    titles : sequence of N str
+    unit : str
+        What the colours measure, such as "mag a pixel".
+    """
+    pictures = rgb(cutouts.images, cutouts.bands) ** GAMMA
+    n = len(pictures)
+    fig, axes = plt.subplots(2, n, figsize=(1.3 * n + 0.9, 3.1), squeeze=False, layout="constrained")
+    origin = "upper" if cutouts.is_picture else "lower"
+    colours = LinearSegmentedColormap.from_list("against and for", [COLOURS[1], "white", COLOURS[0]])
+    top = np.percentile(np.abs(maps), 99.5)
+    for ax, picture, values, title in zip(axes.T, pictures, maps, titles, strict=True):
+        ax[0].imshow(picture, origin=origin)
+        ax[0].set_title(title, fontsize=10)
+        drawn = ax[1].imshow(values, origin=origin, cmap=colours, vmin=-top, vmax=top)
+        light = gaussian_filter(picture.mean(axis=-1), 1)
+        levels = light.min() + np.array([0.4, 0.8]) * np.ptp(light)
+        ax[1].contour(light, levels, origin=origin, colors="black", linewidths=0.7)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set(visible=True, color="0.6")
+    axes[0, 0].set_ylabel("cutout")
+    axes[1, 0].set_ylabel("saliency")
+    fig.colorbar(drawn, ax=axes, label=unit, aspect=30, extend="both")
+    return fig
+
+
+def _class_legend(fig, colour_of):
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colour_of.values()]
+    fig.legend(handles, colour_of, loc="lower center", ncols=len(handles))

@@ -23,10 +23,49 @@ def test_figures_draw_what_they_are_given(blobs, parts):
         ssl.figures.plot_magnitude_error(truth, truth + 0.1, np.full_like(truth, 0.05), list("ugriz")),
         ssl.figures.plot_map(rng.normal(size=(300, 2)), labels),
         ssl.figures.show_neighbours(blobs, [0, 1], np.array([[2, 4], [3, 5]])),
+        ssl.figures.plot_thumbnails(rng.normal(size=(300, 2)), blobs, title="blobs"),
+        ssl.figures.plot_saliency(blobs[:3], rng.normal(size=(3, 16, 16)), list("abc"), unit="mag a pixel"),
     ]
     for fig in figures:
         assert inked(fig) > 0.01
         assert fig.get_facecolor()[:3] == (1, 1, 1)
+
+
+def test_a_map_of_pictures_shows_each_object_in_its_place(blobs):
+    far_apart = np.array([[0, 0], [0, 1], [1, 0], [0.01, 0.01]])
+    (axis,) = ssl.figures.plot_thumbnails(far_apart, blobs[:4]).axes
+    corners = [image.get_extent() for image in axis.images]
+    assert len(corners) == 3, "the last object shares the cell of the first"
+    assert sorted((left > 5, low > 5) for left, _, low, _ in corners) == [(False, False), (False, True), (True, False)]
+    at_top_left = next(image for image in axis.images if image.get_extent()[2] > 5)
+    np.testing.assert_allclose(at_top_left.get_array(), ssl.figures.rgb(blobs.read([1]), blobs.bands)[0] ** 0.75)
+    with pytest.raises(ValueError, match="came with 4 cutouts"):
+        ssl.figures.plot_thumbnails(far_apart[:3], blobs[:4])
+
+
+def test_pictures_of_neighbours_are_framed_by_their_class(blobs):
+    axes = ssl.figures.show_neighbours(blobs, [0], np.array([[1, 2]])).axes
+    frames = [matplotlib.colors.to_hex(ax.spines["left"].get_edgecolor()) for ax in axes]
+    assert blobs.labels("class")[:3].tolist() == ["WIDE", "NARROW", "WIDE"]
+    assert frames[0] == frames[2] != frames[1]
+
+
+def test_a_class_has_one_colour_in_every_figure():
+    two, three = ssl.figures.class_colours(["STAR", "GALAXY"]), ssl.figures.class_colours(["GALAXY", "QSO", "STAR"])
+    assert two == {name: three[name] for name in two}
+    mixed = ssl.figures.class_colours(["AGN", "GALAXY", "MERGER"])
+    assert len(set(mixed.values())) == 3 and mixed["GALAXY"] == three["GALAXY"]
+
+
+def test_confusion_says_shares_and_numbers():
+    import pandas as pd
+
+    answers = pd.DataFrame([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]], columns=["QSO", "STAR"])
+    fig = ssl.figures.plot_confusion({"arm": answers}, np.array(["QSO", "QSO", "QSO", "STAR"]))
+    axis = fig.axes[0]
+    np.testing.assert_allclose(axis.images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
+    assert [text.get_text() for text in axis.texts] == ["67%\n(2)", "33%\n(1)", "0%\n(0)", "100%\n(1)"]
+    assert (axis.get_ylabel(), axis.get_xlabel(), axis.get_title()) == ("true class", "predicted class", "arm")
 
 
 def test_colour_pictures_show_the_i_band_as_red(blobs):

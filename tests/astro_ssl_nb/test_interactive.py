@@ -1,0 +1,108 @@
+"""The interactive map, opened as a reader does: a page on disk, a browser, a mouse."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import astro_ssl_nb as ssl
+
+TITLE = 'Blobs & "blobs"'
+
+
+@pytest.fixture(scope="module")
+def chart(blobs):
+    xy = np.random.default_rng(0).normal(size=(300, 2))
+    return ssl.interactive_map(xy, blobs, columns=["objid", "modelMag_u"], title=TITLE)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright to drive a browser with")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this computer")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page without a network, and what it asked for and complained of."""
+    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
+    page = context.new_page()
+    page.requests, page.complaints = [], []
+    page.on("request", lambda request: page.requests.append(request.url))
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+FIRST_POINT = """() => {
+    const view = Object.values(Bokeh.index.roots ?? Bokeh.index)[0];
+    const points = view.model.renderers[0].data_source.data;
+    const {left, top} = view.canvas_view.el.getBoundingClientRect();
+    return [left + view.frame.x_scale.compute(points.x[0]), top + view.frame.y_scale.compute(points.y[0])];
+}"""
+
+
+def test_a_point_shows_its_picture_and_its_row_without_a_network(chart, page, tmp_path, blobs):
+    site = tmp_path / "page.html"
+    body = f"<body><h1>Map</h1>{chart._repr_html_()}</body>"
+    site.write_text(f"<!doctype html><html lang=en><head><meta charset=utf-8><title>Map</title></head>{body}</html>")
+    page.goto(site.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("canvas").first.wait_for()
+    x, y = frame.locator("body").evaluate(FIRST_POINT)
+    corner = page.locator("iframe").bounding_box()
+    page.mouse.move(corner["x"] + x - 3, corner["y"] + y)
+    page.mouse.move(corner["x"] + x, corner["y"] + y)
+    picture = frame.locator("img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 16
+    assert picture.get_attribute("alt") == "cutout of a NARROW"
+    first = np.flatnonzero(blobs.labels("class") == "NARROW")[0]
+    row = picture.evaluate("image => image.parentElement.innerText").split("\n")
+    magnitude = f"{blobs.catalogue['modelMag_u'][first]:.3f}"
+    assert row == ["class: NARROW", f"objid: {blobs.catalogue['objid'][first]}", f"modelMag_u: {magnitude}"]
+    assert page.locator("iframe").get_attribute("title") == TITLE
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
+    assert page.complaints == []
+
+
+def test_a_saved_map_is_a_page_of_its_own(chart, page, tmp_path):
+    path = chart.save(tmp_path / "map.html")
+    page.goto(path.as_uri())
+    page.locator("canvas").first.wait_for()
+    assert page.title() == TITLE
+    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
+    assert page.complaints == []
+
+
+def test_a_large_set_is_thinned_and_the_page_stays_light(tmp_path):
+    rng = np.random.default_rng(0)
+    from astropy.table import Table
+
+    noise = rng.normal(0.1, 0.1, (1000, 5, 32, 32))
+    cutouts = ssl.CutoutSet.from_arrays(noise, Table({"class": ["A", "B"] * 500, "modelMag_r": np.full(1000, 20.0)}))
+    chart = ssl.interactive_map(rng.normal(size=(1000, 2)), cutouts)
+    assert "800 objects" in repr(chart)
+    assert chart.save(tmp_path / "map.html").stat().st_size < 6e6
+
+
+def test_unknown_values_say_so_and_large_ids_stay_whole(blobs, tmp_path):
+    chart = ssl.interactive_map(np.eye(2), blobs[[0, 1]], columns=["objid", "modelMag_u"])
+    written = chart.save(tmp_path / "map.html").read_text()
+    assert "unknown" in written  # row 0 has no u magnitude
+    assert str(blobs.catalogue["objid"][1]) in written
+
+
+def test_what_does_not_fit_is_refused(blobs):
+    with pytest.raises(ValueError, match=r"shape \(5, 2\) came with 300 cutouts"):
+        ssl.interactive_map(np.zeros((5, 2)), blobs)
+    with pytest.raises(KeyError, match="no column colour"):
+        ssl.interactive_map(np.zeros((300, 2)), blobs, columns=["colour"])
