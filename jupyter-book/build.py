@@ -3,10 +3,12 @@
     python jupyter-book/build.py --run demo
 
 takes the executed notebooks and the numbers of ``runs/demo``, and the pages beside this file, and writes the book to
-``runs/demo/book/_build/html``. Any warning, such as a broken link, fails the build. No network is needed.
+``runs/demo/book/_build/html``, and the same as ``book.zip`` beside it, to be read without a server. Any warning, such
+as a broken link, fails the build. No network is needed.
 """
 
 import argparse
+import copy
 import json
 import os
 import re
@@ -16,10 +18,21 @@ import sys
 from pathlib import Path
 
 import nbformat
+import papermill
 import yaml
+from chapters import read_chapter, unlink
+from comparison import comparisons, figures
+from pages import map_cards, map_tree, measured_page, parameters_page
+from terms import glossary_terms, link_terms
 
 PAGES = Path(__file__).resolve().parent
 RUNS = PAGES.parent / "runs"
+COURSE = PAGES.parent / "notebooks"
+sys.path.insert(0, str(COURSE))
+from parameters import read_preset, resolve_parameters  # noqa: E402
+
+FINISHED_BAR = re.compile(r"(?:\s|<style>[^<]*</style>|<div></div>)+")  # what is left of a progress bar: an empty box
+PRESETS = ("quick", "laptop")  # those that the page of parameters shows
 WIDGETS = "application/vnd.jupyter.widget-view+json"
 
 
@@ -36,8 +49,8 @@ def build_book(run):
     shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     summary = read_summary(run)
     leave_out(book, summary.get("left_out", []))
-    copy_notebooks(run, book, summary)
-    (book / "measured.md").write_text(measured_page(summary, Path(run).name))
+    notebooks = copy_notebooks(run, book, summary)
+    write_pages(book, summary, Path(run).name, notebooks)
 
     log = book / "build.log"
     print(f"Building the book; the log is {os.path.relpath(log)}", flush=True)
@@ -49,7 +62,11 @@ def build_book(run):
     if build.returncode != 0:
         said = dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line)  # each once
         sys.exit("\n".join(said or lines[-20:]) + "\nThe book was not built: mend what is named above.")
-    return book / "_build" / "html" / "index.html"
+    html = book / "_build" / "html"
+    for name, notebook in notebooks.items():  # what the download button gives: without the links to the glossary
+        nbformat.write(notebook, html / "_sources" / "notebooks" / f"{name}.ipynb")
+    shutil.make_archive(html.parent / "book", "zip", html)
+    return html / "index.html"
 
 
 def read_summary(run):
@@ -70,7 +87,10 @@ def leave_out(book, names):
 
 
 def copy_notebooks(run, book, summary):
-    """Copy the executed notebooks that the table of contents names, or leave with those that the run lacks."""
+    """Copy the executed notebooks that the table of contents names, or leave with those that the run lacks.
+
+    Returns the notebooks by name as they were copied, but before their terms became links to the glossary.
+    """
     parts = yaml.safe_load((book / "_toc.yml").read_text())["parts"]
     files = [chapter["file"] for part in parts for chapter in part["chapters"]]
     names = [Path(file).name for file in files if file.startswith("notebooks/")]
@@ -79,6 +99,8 @@ def copy_notebooks(run, book, summary):
         name = Path(run).name
         sys.exit(f"The run {name!r} has not finished {', '.join(missing)}: go on with `make course RUN={name}`.")
     (book / "notebooks").mkdir()
+    terms = glossary_terms((book / "glossary.md").read_text())
+    clean = {}
     for name in names:
         notebook = nbformat.read(Path(run) / "notebooks" / f"{name}.ipynb", as_version=4)
         notebook.metadata.pop("papermill", None)  # paths of the machine that ran it
@@ -86,42 +108,58 @@ def copy_notebooks(run, book, summary):
             cell.metadata.pop("papermill", None)
             for output in cell.get("outputs", []):
                 output.get("data", {}).pop(WIDGETS, None)  # a page cannot show it without asking another host
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if not FINISHED_BAR.fullmatch(html_of(output))]
+        clean[name] = copy.deepcopy(notebook)
+        hide_solutions(notebook)
+        link_terms(notebook, terms)
         nbformat.write(notebook, book / "notebooks" / f"{name}.ipynb")
+    return clean
 
 
-def measured_page(summary, run):
-    """Return the Markdown of the page with what a run measured: results, run times, versions."""
-    sections = summary.get("sections", {})
-    machine = summary["machine"]
-    results = [(name, *row) for name, section in sections.items() for row in section.get("headline", [])]
-    costs = [
-        (f"[](notebooks/{name}.ipynb)", f"{seconds // 60:.0f} min {seconds % 60:.0f} s", cost["peak_memory_mb"])
-        for name, cost in summary["notebooks"].items()
-        for seconds in [round(cost["seconds"])]
-    ]
-    return "\n\n".join(
-        [
-            "# What this run measured",
-            f"The build writes this page from `runs/{run}/summary.json`, which holds many more numbers. "
-            f"The run used the preset `{summary['preset']}`.",
-            "## Results",
-            table(["Notebook", "Quantity", "Value"], results),
-            "## Run time and memory",
-            f"Measured on {machine['cores']} cores ({machine['processor']}) with {machine['memory_gb']} GB of memory, "
-            f"{machine['system']}. The memory is the most that a kernel and the processes it started held together.",
-            table(["Notebook", "Run time", "Peak memory (MB)"], costs),
-            "## Versions",
-            table(["Package", "Version"], summary["versions"].items()),
-        ]
-    )
+def html_of(output):
+    """Return the HTML of an output, or nothing."""
+    return output.get("data", {}).get("text/html", "")
 
 
-def table(header, rows):
-    """Return a Markdown table, with the characters that Markdown would take for its own escaped."""
-    lines = [header, ["---"] * len(header)] + [
-        [str(cell).replace("|", "\\|").replace("$", "\\$") for cell in row] for row in rows
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def hide_solutions(notebook):
+    """Put each cell tagged `solution` behind a toggle that says what it hides."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "solution" in tags and cell.cell_type == "code":
+            cell.metadata.tags = sorted({*tags, "hide-cell"})
+            prompts = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
+        elif "solution" in tags:
+            cell.source = f":::::{{dropdown}} Show the solution\n{cell.source}\n:::::"
+
+
+def write_pages(book, summary, run, notebooks):
+    """Write what the build generates: whole pages, and the parts that pages include from the folder `generated`."""
+    chapters = [read_chapter(path) for path in sorted(COURSE.glob("*.ipynb"))]
+    known = {c.name: papermill.inspect_notebook(str(COURSE / f"{c.name}.ipynb")) for c in chapters}
+    (book / "generated").mkdir()
+    parts = {"map_tree": map_tree(chapters), "map_cards": map_cards(chapters, summary)}
+    parts |= comparisons(summary) | figures(book, notebooks)
+    for name, text in parts.items():
+        (book / "generated" / f"{name}.txt").write_text(text + "\n")
+    (book / "measured.md").write_text(measured_page(summary, run, chapters))
+    (book / "parameters.md").write_text(parameters_page(chapters, known, preset_values(chapters)))
+
+    absent = {chapter.name: chapter.title for chapter in chapters if chapter.name not in notebooks}
+    for path in [*book.glob("*.md"), *book.glob("generated/*.txt")]:
+        path.write_text(unlink(path.read_text(), absent))
+
+
+def preset_values(chapters):
+    """Return what each preset sets: its name to a mapping from the chapters that it runs to their values."""
+    paths = {chapter.name: COURSE / f"{chapter.name}.ipynb" for chapter in chapters}
+    values = {}
+    for name in PRESETS:
+        preset = read_preset(COURSE / "presets" / f"{name}.yml")
+        resolved = resolve_parameters(preset, paths, "")
+        values[name] = {chapter: found for chapter, found in resolved.items() if preset.get(chapter) is not False}
+    return values
 
 
 def main():
