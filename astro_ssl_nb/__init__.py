@@ -33,9 +33,12 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "finetuning": ["few_shot_learner"],
         "losses": ["masked_l1", "masked_laplace", "vicreg"],
         "backbones": ["create_backbone", "load_backbone", "save_backbone"],
+        "checkpoints": ["Checkpoint"],
         "cutouts": ["CutoutSet"],
         "dataloaders": ["CutoutDataLoaders"],
+        "distributed": ["across_processes"],
         "learners": ["class_learner", "property_learner"],
+        "nonfinite": ["StopAtNaN", "nonfinite_rows"],
         "representations": ["embed"],
         "unsupervised": [
             "anomaly_recall",

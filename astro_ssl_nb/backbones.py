@@ -71,7 +71,13 @@ def save_backbone(learn, path, **metrics):
     Returns
     -------
     Path
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a file that was there before stands.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -80,8 +86,12 @@ def save_backbone(learn, path, **metrics):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
-    save_file(state, part, metadata={"card": json.dumps(card)})
-    part.replace(path)
+    try:
+        save_file(state, part, metadata={"card": json.dumps(card)})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"the backbone cannot be written to {path}: {error}") from error
     return path
 
 
@@ -102,9 +112,9 @@ def read_card(path):
         with safe_open(path, "pt") as file:
             card = json.loads(file.metadata()["card"])
         stretch = {name: tuple(v) if isinstance(v, list) else v for name, v in card["stretch"].items()}
-        return {**card, "stretch": Stretch(**stretch)}
-    except (SafetensorError, TypeError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a backbone written by save_backbone: {error}") from error
+        return {**card, "arch": str(card["arch"]), "stretch": Stretch(**stretch)}
+    except (SafetensorError, TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a whole backbone written by save_backbone: {error}") from error
 
 
 def load_backbone(path, *, arch=None):
@@ -130,10 +140,15 @@ def load_backbone(path, *, arch=None):
     if arch not in (None, card["arch"]):
         raise ValueError(f"{path} holds a {card['arch']}, not a {arch}: leave `arch` out, or name the right file")
     backbone = create_backbone(card["arch"], card["stretch"].n_channels)
-    try:
-        backbone.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit a {card['arch']} of this timm version: {error}") from error
+    ours, theirs = backbone.state_dict(), load_file(path)
+    for name in ours | theirs:
+        shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{path} does not fit a {card['arch']} of this timm version: {name} is {shapes[1]} in the file, "
+                f"{shapes[0]} in the network"
+            )
+    backbone.load_state_dict(theirs)
     return backbone, card
 
 

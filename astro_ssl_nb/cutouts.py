@@ -44,8 +44,8 @@ class CutoutSet:
     2
     """
 
-    def __init__(self, images, catalogue, card, _rows=None):
-        self._images = images
+    def __init__(self, images, catalogue, card, _rows=None, _state=None):
+        self._images, self._state = images, _state
         self._rows = np.arange(len(images)) if _rows is None else _rows
         self.catalogue = catalogue
         self.card = card
@@ -137,9 +137,12 @@ class CutoutSet:
             )
         try:
             card = json.loads((folder / "card.json").read_text())
+            state = _file_state(folder / "images.npy")
             images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            if images.dtype not in (np.float32, np.uint8):
+                raise ValueError(f"images.npy holds {images.dtype} numbers, not float32 fluxes or uint8 pictures")
             catalogue = Table.read(folder / "catalogue.parquet", format="parquet")
-            return cls(images, catalogue, card)
+            return cls(images, catalogue, card, _state=state)
         except Exception as error:
             raise ValueError(f"{folder} cannot be read as a CutoutSet: {error}") from error
 
@@ -150,6 +153,8 @@ class CutoutSet:
         ------
         FileExistsError
             If the folder exists: nothing is overwritten.
+        OSError
+            If there is no room for it, or no right to write. Nothing is left behind.
         """
         folder = Path(folder)
         if folder.exists():
@@ -157,24 +162,32 @@ class CutoutSet:
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        stored = np.lib.format.open_memmap(
-            part / "images.npy", "w+", self._images.dtype, (len(self), *self._images.shape[1:])
-        )
-        for start in range(0, len(self), 4096):
-            rows = np.arange(start, min(start + 4096, len(self)))
-            stored[rows] = self.read(rows)
-        stored.flush()
-        write_catalogue(self.catalogue, part / "catalogue.parquet")
-        write_card(self.card, part)
-        os.replace(part, folder)
+        try:
+            self._write_images(part / "images.npy")
+            write_catalogue(self.catalogue, part / "catalogue.parquet")
+            write_card(self.card, part)
+            os.replace(part, folder)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
         return folder
+
+    def _write_images(self, path):
+        """Write the images by and by, not through a memory map: that would kill the process on a full disk."""
+        shape = (len(self), *self._images.shape[1:])
+        descr = np.lib.format.dtype_to_descr(self._images.dtype)
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            for start in range(0, len(self), 4096):
+                images = self.read(np.arange(start, min(start + 4096, len(self))))
+                file.write(np.ascontiguousarray(images).data)
 
     def __len__(self):
         return len(self._rows)
 
     def __getitem__(self, rows):
         rows = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if not isinstance(rows, slice) else rows])
-        return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows])
+        return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows], self._state)
 
     def __repr__(self):
         height, width = self._images.shape[2:]
@@ -203,7 +216,18 @@ class CutoutSet:
         return self._images if whole else self.read(np.arange(len(self)))
 
     def read(self, rows):
-        """Images of some rows, ndarray of shape (len(rows), B, H, W)."""
+        """Images of some rows, ndarray of shape (len(rows), B, H, W).
+
+        Raises
+        ------
+        RuntimeError
+            If `images.npy` is not the file any more that was opened.
+        """
+        if self._state is not None and _file_state(self._images.filename) != self._state:
+            raise RuntimeError(
+                f"{self._images.filename} has changed since it was opened, so rows and images may no longer belong "
+                "together: open the set again"
+            )
         return self._images[self._rows[rows]]
 
     def labels(self, column):
@@ -290,6 +314,15 @@ class CutoutSet:
             digest.update(np.ascontiguousarray(self.read(np.arange(start, min(start + 4096, len(self))))).data)
         digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
         return digest.hexdigest()
+
+
+def _file_state(path):
+    """What changes when anybody writes to a file or puts another in its place; None where there is no file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def write_catalogue(catalogue, path):

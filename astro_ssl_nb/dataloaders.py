@@ -55,9 +55,45 @@ class CutoutLoader(DataLoader):
         self.augment, self.describe = augment, describe
         self.rng = random.Random(seed)
         self.n_inp = 1
+        self.rank, self.processes, self._resumed = 0, 1, None
+
+    def shard(self, rank, processes):
+        """Read only the part of each batch that falls to one of several processes, which all take the same order.
+
+        Raises
+        ------
+        ValueError
+            If a training batch cannot be shared out evenly.
+        """
+        if self.shuffle and self.bs % processes:
+            raise ValueError(f"a batch of {self.bs} cannot be shared by {processes} processes: take a multiple as bs")
+        self.rank, self.processes = rank, processes
+
+    def randomize(self):
+        self._epoch_rng = self.rng.getstate()
+        super().randomize()
+
+    def position(self, seen):
+        """Where the present epoch is after `seen` batches, for `go_to`."""
+        return {"seen": seen, "epoch_rng": self._epoch_rng, "rng": self.rng.getstate()}
+
+    def go_to(self, position):
+        """Let the next epoch be that of `position`, without the batches that it has seen."""
+        self.rng.setstate(_rng_state(position["epoch_rng"]))
+        self._resumed = position
+
+    def get_idxs(self):
+        rows = super().get_idxs()
+        if self._resumed is None:
+            return rows
+        position, self._resumed = self._resumed, None
+        self.rng.setstate(_rng_state(position["rng"]))
+        return rows[position["seen"] * self.bs :]
 
     def create_batch(self, rows):
-        rows = np.asarray(rows)
+        # A last batch with fewer cutouts than processes goes to all of them: none may be left without.
+        share = slice(self.rank, None, self.processes) if len(rows) >= self.processes else slice(None)
+        rows = np.asarray(rows)[share]
         images = torch.from_numpy(np.ascontiguousarray(self.cutouts.read(rows)))
         return (images,) if self.targets is None else (images, self.targets[rows])
 
@@ -67,7 +103,11 @@ class CutoutLoader(DataLoader):
     def after_batch(self, batch):
         images, *targets = batch
         x = self.stretch(images)
-        return (self.augment(x, self.rng) if self.shuffle else x, *targets)
+        if not self.shuffle:
+            return (x, *targets)
+        # All processes draw alike from the one generator, as much as an augmentation does, and go on with their own.
+        rng = self.rng if self.processes == 1 else random.Random(self.rng.getrandbits(60) + self.rank)
+        return (self.augment(x, rng), *targets)
 
     def new(self, dataset=None, cls=None, **kwargs):
         train = kwargs.get("shuffle", self.shuffle)
@@ -193,3 +233,8 @@ class CutoutDataLoaders(DataLoaders):
     def test_dl(self, cutouts, **kwargs):
         """An unlabelled loader over other cutouts, for `learn.get_preds(dl=...)`."""
         return CutoutLoader(cutouts, None, self.stretch, bs=kwargs.get("bs", 2 * self.bs), device=self.device)
+
+
+def _rng_state(state):
+    version, internal, gauss = state  # tuples become lists on their way through a file
+    return version, tuple(internal), gauss

@@ -195,6 +195,7 @@ class Archive:
     def frame_path(self, run, camcol, field, band, folder, *, rerun=301):
         """Where `frame` keeps a frame: below `folder`, apart from those of other archives and releases."""
         archive = "".join(c if c.isalnum() else "-" for c in self.name.split("://")[-1])
+        run, rerun, camcol, field = map(int, (run, rerun, camcol, field))  # text from an archive could lead anywhere
         name = f"frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
         return Path(folder) / f"{archive}-dr{self.release}" / str(rerun) / str(run) / str(camcol) / name
 

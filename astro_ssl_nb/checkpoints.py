@@ -1,0 +1,189 @@
+"""Checkpoints: a run that was stopped, however it was stopped, goes on as if nothing had happened."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelEpochException
+from fastai.torch_core import get_model, rank_distrib
+
+FORMAT = 1
+
+
+class Checkpoint(Callback):
+    """fastai callback: write all that a run needs to go on, every n steps, and go on from there if it is there.
+
+    Give it to the call that trains, and make the same call again after a crash: the losses that follow are those of a
+    run that was never stopped, bit for bit on the same kind of processor and number of threads. fastai's
+    `SaveModelCallback` keeps weights, and the optimiser if asked; a run also has a place in its schedule and in the
+    order of its epoch, and generators of random numbers. The file is written under a temporary name first, so it is
+    always whole.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Remove it to start anew.
+    every : int, default=100
+        Steps between two writes; the last step of a run is always written.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, or one of another run.
+    OSError
+        If the file cannot be written. The one before stands.
+
+    Examples
+    --------
+    Start, or go on::
+
+        learn = ssl.property_learner(dls, "resnet18")
+        learn.fit_one_cycle(20, 3e-3, cbs=[ssl.Checkpoint("run/checkpoint.pt", every=500), ssl.StopAtNaN()])
+    """
+
+    order = 70  # after all that sets a learner up: the recorder (50) and the schedule (60) among them
+
+    def __init__(self, path, *, every=100):
+        self.path, self.every, self.step = Path(path), every, None
+
+    def before_fit(self):
+        if hasattr(self.learn, "invariance"):
+            raise ValueError("Checkpoint does not keep the projector of Invariance: pretrain without one of the two")
+        self.identity = self._identity()
+        self.resumed = read_checkpoint(self.path, self.identity) if self.path.exists() else None
+        if self.resumed:
+            get_model(self.model).load_state_dict(self.resumed["model"])
+            self.opt.load_state_dict(self.resumed["opt"])
+            self.learn.train_iter = self.step = self.resumed["step"]
+            self.recorder.smooth_loss.val, self.recorder.smooth_loss.count = self.resumed["smooth_loss"]
+
+    def before_epoch(self):
+        if self.resumed and self.epoch < self.resumed["epoch"]:
+            raise CancelEpochException
+
+    def before_train(self):
+        self.seen = 0
+        if self.resumed:
+            self.learn.pct_train, self.seen = self.resumed["pct_train"], self.resumed["loader"]["seen"]
+            self.dls.train.go_to(self.resumed["loader"])
+
+    def before_batch(self):
+        # Not before the first batch is there: to begin an epoch, torch's loader draws a number.
+        if self.resumed:
+            if rank_distrib() == 0:  # others would draw the same dropout as the first
+                _set_generators(self.resumed["generators"])
+            self.resumed = None
+
+    after_train = before_batch  # where no batch was left in the epoch
+
+    def after_batch(self):
+        if not self.training:
+            return
+        self.seen += 1
+        if self.train_iter % self.every == 0 or self.train_iter == self.n_epoch * self.n_iter:
+            self._write()
+
+    def _write(self):
+        if rank_distrib() == 0:
+            state = {
+                "format": FORMAT,
+                "run": self.identity,
+                "step": self.train_iter,
+                "epoch": self.epoch,
+                "pct_train": self.pct_train,
+                "loader": self.dls.train.position(self.seen),
+                "generators": _generators(),
+                "smooth_loss": (self.recorder.smooth_loss.val, self.recorder.smooth_loss.count),
+                "model": get_model(self.model).state_dict(),
+                "opt": self.opt.state_dict(),
+            }
+            write_checkpoint(state, self.path)
+        self.step = self.train_iter
+
+    def _identity(self):
+        """What a run must have in common with the one that it goes on with."""
+        loader = self.dls.train
+        ids = np.asarray(loader.cutouts.catalogue["objid"]).astype(str)
+        return {
+            "arch": self.learn.arch,
+            "epochs": self.n_epoch,
+            "batch size": loader.bs,
+            "processes": loader.processes,
+            "seed": loader.seed,
+            "training objects": hashlib.sha256(ids.tobytes()).hexdigest()[:16],
+        }
+
+
+def write_checkpoint(state, path):
+    """Write a nested dict of tensors, numbers and text: the whole file or, with an OSError, none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            torch.save(_plain(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's writer raises its own error over that of the system
+        part.unlink(missing_ok=True)
+        why = error.strerror if isinstance(error, OSError) else getattr(error.__context__, "strerror", None) or error
+        before = "the checkpoint before it stands" if path.exists() else "there is no earlier one"
+        raise OSError(
+            f"the checkpoint of step {state['step']} cannot be written to {path} ({why}); {before}: make room, then "
+            "start the same run again"
+        ) from error
+
+
+def read_checkpoint(path, run=None):
+    """The dict that `write_checkpoint` wrote; nothing in the file is run as code.
+
+    Parameters
+    ----------
+    path : path-like
+    run : dict, optional
+        Refuse a checkpoint of a run that differs in one of these.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a whole checkpoint, or one of another run.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        version, theirs = state["format"], state["run"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a checkpoint, or not a whole one: remove it, and start anew") from error
+    if version != FORMAT:
+        raise ValueError(f"{path} is a checkpoint of format {version}, this version reads {FORMAT}: remove it")
+    for name, ours in (run or {}).items():
+        if theirs.get(name) != ours:
+            raise ValueError(
+                f"{path} is of a run with another value of {name} ({theirs.get(name)} there, {ours} here): "
+                "give its values to go on with it, or another path to start anew"
+            )
+    return state
+
+
+def _plain(value):
+    """The same with tensors of torch itself, and containers and numbers of Python: what is read back without code."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().as_subclass(torch.Tensor)
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, bool | int | float | str | None) else [_plain(one) for one in value]
+
+
+def _generators():
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_generators(states):
+    torch.set_rng_state(states["cpu"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
