@@ -3,7 +3,7 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
-.PHONY: demo course book lab test clean help
+.PHONY: demo course book lab test bench clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
 	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo
@@ -20,6 +20,9 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 
 test: .venv/ready  ## run every test
 	$(PYTHON) -m pytest
+
+bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
+	$(PYTHON) benchmarks/bench.py --out runs/bench.json
 
 clean:  ## delete runs and build leftovers; keep .venv and fetched data
 	rm -rf runs build *.egg-info .pytest_cache .ruff_cache

@@ -1,85 +1,210 @@
-"""Training speed as a ratio: a `property_learner` against a bare PyTorch loop on tensors already in memory.
+"""Training speed: our learners against a bare PyTorch loop, and against training from PNG files."""
 
-    python benchmarks/training.py
-
-Both sides have the same network, batches, stretch, augmentation, optimiser and number of threads, and take turns in one
-process, so that the ratio holds on a machine whose speed drifts.
-"""
-
-import argparse
+import copy
+import os
 import random
-import statistics
-import time
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
-from astropy.table import Table
+from blobs import blobs
+from timing import clock, compare
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.dataloaders import augment
+from astro_ssl_nb.precision import has_bfloat16
+
+# What fastai's Adam does, in the fastest form that torch has.
+ADAM = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-5, "weight_decay": 0.01, "fused": True}
 
 
-def practice_blobs(n, size):
-    """Noise and a blob a cutout: what is in the images does not matter to their speed."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    magnitude = rng.uniform(16, 21, n)
-    blob = np.exp(-(x**2 + y**2) / 8) / (8 * np.pi)
-    images = 10 ** (-0.4 * (magnitude - 22.5))[:, None, None, None] * blob + rng.normal(0, 0.02, (n, 5, size, size))
-    return ssl.CutoutSet.from_arrays(images, Table({f"modelMag_{band}": magnitude for band in "ugriz"}))
+def measure(*, repeat, images, archs, sizes, stretches):
+    """Rows of all tasks, networks, sizes and stretches; `images` gives the training images of an epoch by size."""
+    rows = []
+    for size in sizes:
+        n = images[size]
+        train, valid = blobs(n, size), blobs(n // 8, size, seed=1)
+        for arch in archs:
+            for stretch in stretches:
+                for task in ("property_learner", "class_learner"):
+                    rows += against_bare_loop(task, train, valid, arch, stretch, repeat)
+            rows += against_png_files(train, valid, arch, repeat)
+    return rows
 
 
-def fit_learner(dls, arch):
-    learn = ssl.property_learner(dls, arch, metrics=[])
-    start = time.perf_counter()
+def make_learner(task, train, valid, arch, stretch):
+    if task == "property_learner":
+        return ssl.property_learner(
+            ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, stretch=stretch), arch
+        )
+    return ssl.class_learner(ssl.CutoutDataLoaders.for_classes(train, valid, stretch=stretch), arch)
+
+
+def fit(learn):
     with learn.no_bar(), learn.no_logging():
         learn.fit(1, 1e-3)
-    return time.perf_counter() - start
 
 
-def fit_bare(dls, arch):
-    """The same epoch, validation included, written out."""
-    model = ssl.property_learner(dls, arch).model
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
-    loaders = [(torch.from_numpy(dl.cutouts.images), dl.targets, dl.bs, dl is dls.train) for dl in dls.loaders]
-    rng = random.Random(0)
-    start = time.perf_counter()
-    for images, targets, bs, train in loaders:
-        model.train(train)
-        order = torch.randperm(len(images)) if train else torch.arange(len(images))
-        for rows in order.split(bs):
-            if train and len(rows) < bs:
-                break
-            with torch.set_grad_enabled(train):
-                x = dls.stretch(images[rows])
-                loss = ssl.masked_l1(model(augment(x, rng) if train else x), targets[rows])
-            if train:
-                loss.backward()
-                optimiser.step()
-                optimiser.zero_grad()
-            loss.item()
-    return time.perf_counter() - start
+def against_bare_loop(task, train, valid, arch, stretch, repeat):
+    """An epoch, validation included, with the same network, batches, stretch, augmentation, precision, optimiser."""
+    learn = make_learner(task, train, valid, arch, stretch)
+    loop = BareLoop(learn)
+    size = train.images.shape[-1]
+    return compare(
+        f"{task}: {arch}, {size} px, {stretch}",
+        {"learner": lambda: fit(learn), "bare loop": loop.epoch},
+        repeat=repeat,
+        amount=len(train),
+        unit="images/s",
+        at_least={"bare loop": 0.97},
+    )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="resnet10t", help="timm architecture (default: resnet10t)")
-    parser.add_argument("--n", type=int, default=2048, help="training images (default: 2048)")
-    parser.add_argument("--size", type=int, default=32, help="pixels a side (default: 32)")
-    parser.add_argument("--stretch", default="rgb", help="rgb or bands (default: rgb)")
-    parser.add_argument("--repeat", type=int, default=5, help="pairs of runs (default: 5)")
-    options = parser.parse_args()
-    train, valid = practice_blobs(options.n, options.size), practice_blobs(256, options.size)
-    dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, stretch=options.stretch)
-    fit_bare(dls, options.arch), fit_learner(dls, options.arch)  # to warm up
-    pairs = [(fit_bare(dls, options.arch), fit_learner(dls, options.arch)) for _ in range(options.repeat)]
-    ratios = sorted(bare / learner for bare, learner in pairs)
-    speeds = [options.n / statistics.median(side) for side in zip(*pairs, strict=True)]
-    threads = torch.get_num_threads()
-    print(f"{options.arch}, {options.size} px, {options.stretch}, {threads} threads, torch {torch.__version__}")
-    print(f"bare loop {speeds[0]:.0f} images/s, learner {speeds[1]:.0f} images/s")
-    print(f"learner / bare: median {statistics.median(ratios):.3f}, range {ratios[0]:.3f} to {ratios[-1]:.3f}")
+class BareLoop:
+    """The epoch of a learner written out, on tensors that are in the memory of the device."""
+
+    def __init__(self, learn):
+        self.dls = learn.dls
+        self.model = copy.deepcopy(learn.model).to(self.dls.device)
+        self.loss = learn.loss_func
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), **ADAM)
+        self.rng = random.Random(0)
+        self.autocast = has_bfloat16(self.dls.device)
+        self.parts = [
+            (torch.tensor(loader.cutouts.images).to(self.dls.device), loader.targets.to(self.dls.device), loader.bs)
+            for loader in self.dls.loaders
+        ]
+
+    def epoch(self):
+        (images, targets, bs), (valid_images, valid_targets, valid_bs) = self.parts
+        total = torch.zeros((), device=images.device)
+        self.model.train()
+        order = torch.randperm(len(images)).to(images.device)
+        for rows in order[: len(order) // bs * bs].split(bs):
+            x = self.dls.train.augment(self.dls.stretch(images[rows]), self.rng)
+            total += self.step(x, targets[rows])
+        self.model.eval()
+        with torch.no_grad():
+            for x, target in zip(valid_images.split(valid_bs), valid_targets.split(valid_bs), strict=True):
+                total += self.loss(self.model(self.dls.stretch(x)), target)
+        return None if total.isfinite() else float("nan")  # waits for the device
+
+    def step(self, x, target):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            prediction = self.model(x)
+        loss = self.loss(prediction.float(), target)
+        loss.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return loss.detach()
 
 
-if __name__ == "__main__":
-    main()
+def against_png_files(train, valid, arch, repeat):
+    """The same network the way most do it: 8-bit PNG files, opened one by one."""
+    learn = make_learner("property_learner", train, valid, arch, "rgb")
+    with tempfile.TemporaryDirectory() as folder:
+        files = [write_png(part, Path(folder) / name) for part, name in ((train, "train"), (valid, "valid"))]
+        targets = [loader.targets.numpy() for loader in learn.dls.loaders]
+        sides = {"learner": lambda: fit(learn), "fastai DataBlock over PNG": fastest(data_block, files, targets, learn)}
+        try:
+            sides["Hugging Face datasets over PNG"] = fastest(hugging_face, files, targets, learn)
+        except ImportError:  # `pip install .[test]` has it
+            pass
+        return compare(
+            f"property_learner: {arch}, {train.images.shape[-1]} px, rgb",
+            sides,
+            repeat=repeat,
+            amount=len(train),
+            unit="images/s",
+            at_least={"fastai DataBlock over PNG": 1.5},
+            workers={name: side.workers for name, side in sides.items() if hasattr(side, "workers")},
+        )
+
+
+def fastest(make, files, targets, learn):
+    """An epoch of the peer with the number of worker processes that suits it best."""
+    epochs = {workers: make(files, targets, learn, workers) for workers in (0, os.cpu_count())}
+    for epoch in epochs.values():
+        epoch()  # to warm up
+    best = min(epochs, key=lambda workers: clock(epochs[workers]))
+    epochs[best].workers = best
+    return epochs[best]
+
+
+def write_png(cutouts, folder):
+    from PIL import Image
+
+    folder.mkdir()
+    planes = [cutouts.bands.index(band) for band in "irg"]
+    pictures = ssl.lupton_rgb(torch.tensor(cutouts.images[:, planes])).permute(0, 2, 3, 1)
+    paths = [folder / f"{k}.png" for k in range(len(cutouts))]
+    for path, picture in zip(paths, (pictures * 255).byte().numpy(), strict=True):
+        Image.fromarray(picture).save(path)
+    return paths
+
+
+def data_block(files, targets, learn, workers):
+    """An epoch of fastai's own DataBlock, with its own turns and flips."""
+    import pandas as pd
+    from fastai.vision.all import (
+        ColReader,
+        DataBlock,
+        Dihedral,
+        ImageBlock,
+        IndexSplitter,
+        L1LossFlat,
+        Learner,
+        Normalize,
+        RegressionBlock,
+        imagenet_stats,
+    )
+
+    table = pd.DataFrame(np.concatenate(targets), columns=list("ugriz"))
+    table["file"] = [str(path) for part in files for path in part]
+    block = DataBlock(
+        (ImageBlock, RegressionBlock(n_out=5)),
+        get_x=ColReader("file"),
+        get_y=ColReader(list("ugriz")),
+        splitter=IndexSplitter(range(len(files[0]), len(table))),
+        batch_tfms=[Dihedral(), Normalize.from_stats(*imagenet_stats)],
+    )
+    dls = block.dataloaders(table, bs=learn.dls.bs, num_workers=workers, device=learn.dls.device)
+    other = Learner(dls, copy.deepcopy(learn.model), loss_func=L1LossFlat())
+    return lambda: fit(other)
+
+
+def hugging_face(files, targets, learn, workers):
+    """An epoch of the bare loop over torch DataLoaders of Hugging Face datasets, which decode the files."""
+    from datasets import Dataset, Image
+    from torch.utils.data import DataLoader
+
+    loop, (train, valid) = BareLoop(learn), learn.dls.loaders
+    device = learn.dls.device
+
+    def tensors(rows):
+        rows["image"] = [torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in rows["image"]]
+        rows["target"] = [torch.tensor(target) for target in rows["target"]]
+        return rows
+
+    loaders = []
+    for paths, values, ours in zip(files, targets, (train, valid), strict=True):
+        table = Dataset.from_dict({"image": [str(path) for path in paths], "target": values.tolist()})
+        table = table.cast_column("image", Image()).with_transform(tensors)
+        training = ours is train
+        loaders.append(
+            DataLoader(
+                table, ours.bs, training, drop_last=training, num_workers=workers, persistent_workers=workers > 0
+            )
+        )
+
+    def epoch():
+        loop.model.train()
+        for batch in loaders[0]:
+            x = batch["image"].to(device).float() / 127.5 - 1
+            loop.step(train.augment(x, loop.rng), batch["target"].to(device))
+        loop.model.eval()
+        with torch.no_grad():
+            for batch in loaders[1]:
+                loop.loss(loop.model(batch["image"].to(device).float() / 127.5 - 1), batch["target"].to(device))
+
+    return epoch

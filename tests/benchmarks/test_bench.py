@@ -1,0 +1,137 @@
+"""The benchmarks, on sizes so small that their numbers mean nothing: what is tested is that they measure and report."""
+
+import importlib.util
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TINY = {
+    "training": {"images": {32: 64}, "archs": ("resnet10t",), "sizes": (32,), "stretches": ("bands",)},
+    "embedding": {"n": 64, "archs": ("resnet10t",), "sizes": (32,), "few": 64, "many": 128},
+    "reading": {"n": 64, "few": 1024, "many": 2048, "limited": 30_000, "limit_mb": 600, "rows_to_open": 1000},
+    "curves": {
+        "n_train": 64,
+        "n_test": (32,),
+        "arch": "resnet10t",
+        "sizes": (2,),
+        "seeds": 1,
+        "finetune_sizes": (2,),
+        "finetune_seeds": 1,
+    },
+    "maps": {"n_map": 100, "n_map_once": None, "n_neighbours": 500, "queries": 20},
+    "starting": {},
+}
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    import bench
+
+    return bench
+
+
+@pytest.fixture
+def page():
+    spec = importlib.util.spec_from_file_location("performance", REPOSITORY / "jupyter-book" / "performance.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_sides_take_turns_and_ratios_are_paired(bench):
+    from timing import compare
+
+    order, seconds = [], {"ours": iter([9.0, 1.0, 2.0, 4.0]), "peer": iter([9.0, 2.0, 4.0, 8.0])}
+
+    def side(name):
+        def measured():
+            order.append(name)
+            return next(seconds[name])
+
+        return measured
+
+    sides = {name: side(name) for name in seconds}
+    [row] = compare("x", sides, repeat=3, amount=8, unit="images/s", at_least={"peer": 1.9}, at_most={"peer": 1.99})
+    assert order[2:] in (
+        ["ours", "peer", "peer", "ours", "ours", "peer"],
+        ["peer", "ours", "ours", "peer", "peer", "ours"],
+    )
+    assert (row["median"], row["low"], row["high"], row["repeats"]) == (2.0, 2.0, 2.0, 3)  # the warm-up does not count
+    assert row["sides"] == {"ours": 4.0, "peer": 2.0}
+    assert bench.meets(row) is False
+    assert bench.meets({**row, "at_most": None}) is True
+    assert bench.meets({**row, "at_most": None, "at_least": None}) is None
+
+
+@pytest.mark.parametrize("section", TINY)
+def test_a_section_reports_finite_ratios_and_the_page_shows_them(bench, page, section, tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    bench.run_sections({section: TINY[section]}, out, repeat=1)
+    found = json.loads(out.read_text())
+    assert {"processor", "cores", "threads", "memory_gb", "gpu"} <= set(found["machine"])
+    assert found["machine"]["threads"] >= 1 and found["machine"]["cores"] >= 1
+    assert found["versions"]["torch"] and found["versions"]["fastai"] and found["versions"]["python"]
+    rows = found["sections"][section]["rows"]
+    assert rows
+    for row in rows:
+        numbers = [row["low"], row["median"], row["high"], *row.get("sides", {}).values()]
+        assert all(math.isfinite(number) and number >= 0 for number in numbers), row
+        assert row["low"] <= row["median"] <= row["high"] and row["repeats"] == 1
+        if "peer" in row:
+            ours, peer = row["sides"][row["ours"]], row["sides"][row["peer"]]
+            assert row["median"] == pytest.approx(ours / peer)
+    printed, text = capsys.readouterr().out, page.performance_tables(out)
+    assert all(row["what"] in printed for row in rows)
+    assert f"## {page.TITLES[section]}" in text and all(row["what"] in text for row in rows)
+    assert f"{found['machine']['threads']} threads" in text
+
+
+def test_a_finished_section_is_not_measured_again_unless_its_options_change(bench, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from timing import value
+
+    calls = []
+
+    def measure(**options):
+        calls.append(options)
+        return [value("x", [1.0], "s")]
+
+    monkeypatch.setitem(sys.modules, "fake", SimpleNamespace(measure=measure))
+    out = tmp_path / "bench.json"
+    bench.run_sections({"fake": {"n": 1}}, out)
+    bench.run_sections({"fake": {"n": 1}}, out)
+    bench.run_sections({"fake": {"n": 2}}, out)
+    assert calls == [{"repeat": 5, "n": 1}, {"repeat": 5, "n": 2}]
+
+
+def test_time_of_a_run_goes_to_the_cells_that_work(bench, tmp_path):
+    import nbformat
+    from starting import course
+
+    cells = {
+        "import fastai": 3.0,
+        "def curve(task):\n    return ssl.label_curve(task)": 0.0,
+        "curve('sg')": 5.0,
+        "learn.fit(3)": 1.0,
+        "print('fit')": 0.5,
+    }
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    notebook.metadata["papermill"] = {"duration": 10.0}
+    for cell, seconds in zip(notebook.cells, cells.values(), strict=True):
+        cell.metadata["papermill"] = {"duration": seconds}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "01.ipynb")
+    [row] = course(tmp_path)
+    assert row["median"] == pytest.approx(0.6)
+    assert row["largest_other_cells"][0] == [3.0, "01", "import fastai"]
+    assert row["outside_cells_seconds"] == pytest.approx(0.5)
+
+
+def test_a_book_without_measurements_says_how_to_make_them(page, tmp_path):
+    assert "make bench" in page.performance_tables(tmp_path / "none.json")
