@@ -3,7 +3,7 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
-.PHONY: demo course book lab test bench clean help
+.PHONY: demo course book lab test coverage bench remote clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
 	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo
@@ -24,8 +24,14 @@ test: .venv/ready  ## run every test
 bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
 	$(PYTHON) benchmarks/bench.py --out runs/bench.json
 
+coverage: .venv/ready  ## run every test and say which lines of the packages none of them runs
+	$(PYTHON) -m pytest --cov --cov-report=term
+
+remote: .venv/ready  ## a few small requests to the real archives
+	$(PYTHON) -m pytest --remote-data tests/data_fetch/test_remote.py
+
 clean:  ## delete runs and build leftovers; keep .venv and fetched data
-	rm -rf runs build *.egg-info .pytest_cache .ruff_cache
+	rm -rf runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage*
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 \t/p' Makefile

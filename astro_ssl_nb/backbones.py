@@ -111,7 +111,7 @@ def read_card(path):
     try:
         with safe_open(path, "pt") as file:
             card = json.loads(file.metadata()["card"])
-        stretch = {name: tuple(v) if isinstance(v, list) else v for name, v in card["stretch"].items()}
+        stretch: dict = {name: tuple(v) if isinstance(v, list) else v for name, v in card["stretch"].items()}
         return {**card, "arch": str(card["arch"]), "stretch": Stretch(**stretch)}
     except (SafetensorError, TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a whole backbone written by save_backbone: {error}") from error

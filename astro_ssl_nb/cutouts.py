@@ -280,8 +280,8 @@ class CutoutSet:
         edges = np.round(np.cumsum(fractions)[:-1] * len(self)).astype(int)
         # Move each edge to the end of the group it falls into, so that no group is cut in two.
         ordered = groups[shuffled]
-        edges = [edge + int(np.sum(ordered[edge:] == ordered[edge - 1])) if edge else 0 for edge in edges]
-        parts = np.split(shuffled, edges)
+        whole = [edge + int(np.sum(ordered[edge:] == ordered[edge - 1])) if edge else 0 for edge in edges]
+        parts = np.split(shuffled, whole)
         if any(len(part) == 0 for part in parts):
             raise ValueError(f"{len(self)} cutouts are too few to split by {tuple(fractions)}")
         return tuple(self[np.sort(part)] for part in parts)

@@ -124,7 +124,7 @@ def pit_flatness(pit):
 
 def _columns(**columns):
     """The columns as float arrays of one length, NaN where masked."""
-    arrays = {name: np.ma.asarray(values).astype(float).filled(np.nan) for name, values in columns.items()}
+    arrays = {name: np.ma.filled(np.ma.asarray(values, float), np.nan) for name, values in columns.items()}
     shapes = {name: values.shape for name, values in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         described = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

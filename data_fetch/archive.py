@@ -22,7 +22,7 @@ from data_fetch.folder import write_atomically
 from data_fetch.frames import Frame, FrameError
 from data_fetch.transport import ArchiveError, RequestError, ask, limited_adapter
 
-SDSS = {"skyserver": "https://skyserver.sdss.org", "sas": "https://data.sdss.org/sas", "queries_per_minute": 60}
+SDSS: dict = {"skyserver": "https://skyserver.sdss.org", "sas": "https://data.sdss.org/sas", "queries_per_minute": 60}
 VIZIER = "https://vizier.cds.unistra.fr"
 MAX_QUERY = 1500  # characters of SQL: it travels in a GET request, whose length the server limits
 NOT_THERE = (403, 404, 410)  # HTTP statuses that will be the same tomorrow

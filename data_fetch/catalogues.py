@@ -221,11 +221,11 @@ def object_query(source, window, *, condition=None, mag_limits=None, margin, see
         # Run, camcol and field are bits of the id (https://www.sdss4.org/dr17/help/glossary/#objid). Taken from
         # there, the server can pick the few rows of this window before it joins them to a billion objects.
         # SQL Server takes a constant beyond 2^31 for a decimal, which has no bits: hence the cast.
-        parts = (
+        run, camcol, field = (
             f"(({source.key} / CAST({2**low} AS bigint)) & {2**bits - 1})"
             for low, bits in ((32, 16), (29, 3), (16, 12))
         )
-        fields = field_hash(*parts, seed)
+        fields = field_hash(run, camcol, field, seed)
     where = [f"{fields} BETWEEN {window[0]} AND {window[1]}", condition, *_selection(source, mag_limits, margin)]
     return _select(source.tables, source.columns, where)
 

@@ -62,12 +62,12 @@ def _inconsistencies(folder, cutouts):
     if broken:
         yield f"{len(broken)} images have pixels that are not finite, the first is that of row {broken[0]}"
     listed = folder / "missing.ecsv"
-    missing = Table.read(listed) if listed.exists() else []
+    missing = Table.read(listed) if listed.exists() else Table(names=["objid"])
     if len(missing) != card.get("missing", 0):
         yield f"the card counts {card.get('missing', 0)} missing objects, {listed} lists {len(missing)}"
     asked = card.get("request", {}).get("n")
     # A position without an object has no id.
-    lost = np.ma.compressed(np.ma.asarray(missing["objid"])) if len(missing) else []
+    lost = np.ma.compressed(np.ma.asarray(missing["objid"]))
     if asked is not None and len(cutouts) + len(lost) != asked:
         yield f"{asked} objects were asked for: {len(cutouts)} are here and {len(lost)} are listed as missing"
     if np.isin(lost, ids).any():

@@ -121,8 +121,8 @@ def our_columns(answer, columns):
 
 def in_hash_order(table, seed):
     """The table with the objects of a field together, each once, and the fields in the order of their hash."""
-    where = [np.asarray(table[name]) for name in ("run", "camcol", "field")]
-    table = table[np.lexsort([table["objid"], *where[::-1], field_hash(*where, seed)])]
+    run, camcol, field = (np.asarray(table[name]) for name in ("run", "camcol", "field"))
+    table = table[np.lexsort([table["objid"], field, camcol, run, field_hash(run, camcol, field, seed)])]
     _, first = np.unique(np.asarray(table["objid"]), return_index=True)
     return table[np.sort(first)]
 
@@ -153,7 +153,7 @@ class Excluded:
 
     def remove(self, table):
         """The rows of a table that may be chosen."""
-        if not self.folders:
+        if self.counts is None:
             return table
         same = np.isin(table["objid"], self._table["objid"])
         _, separation, _ = SkyCoord(table["ra"], table["dec"]).match_to_catalog_sky(

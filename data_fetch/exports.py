@@ -102,10 +102,10 @@ def _class_numbers(cutouts):
 
 def _split_mask(column):
     """Values of a column, and where they are unknown."""
-    values = np.ma.asarray(column)
-    unknown = np.ma.getmaskarray(values)
+    masked = np.ma.asarray(column)
+    unknown = np.ma.getmaskarray(masked)
+    values = np.ma.getdata(masked).copy()
     kind = values.dtype.kind
-    values = np.ma.getdata(values).copy()
     values[unknown] = np.nan if kind == "f" else "" if kind in "OUS" else 0
     return values.astype(str) if kind == "O" else values, unknown
 

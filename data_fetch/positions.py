@@ -156,7 +156,7 @@ def _match(targets, objects, before, excluded):
         first = np.zeros(len(targets), bool)
         matched = np.flatnonzero(reasons == "")
         first[matched[np.unique(ids[matched], return_index=True)[1]]] = True
-        known = np.concatenate([np.asarray(table["objid"]) for table in before] or [[]])
+        known = np.concatenate([np.asarray(table["objid"]) for table in before] or [np.empty(0)])
         first &= ~np.isin(ids, known.astype(np.uint64))
         reasons[(reasons == "") & ~first] = "the same object as another position"
     good = reasons == ""

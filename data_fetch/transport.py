@@ -73,7 +73,7 @@ def ask(url, send, check, bad, backoff):
                 same, before = response.content == before, response.content
                 return check(response.content, same)
             start = " ".join(response.text[:500].split())[:100]
-            failure = RequestError(f"answered HTTP {response.status_code} ({start!r})", response.status_code)
+            failure: Exception = RequestError(f"answered HTTP {response.status_code} ({start!r})", response.status_code)
             if response.status_code not in retry.status_forcelist:
                 raise failure
             busy = response.raw

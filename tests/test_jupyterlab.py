@@ -1,0 +1,144 @@
+"""A notebook in a real JupyterLab, driven in a browser as a reader would: open it, Run All Cells, look at it."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+from jupyter_client.manager import start_new_kernel
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from playwright.sync_api import sync_playwright
+
+from data_fetch.practice import PracticeArchive, SimulatedSky
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 450_000  # ms for all cells of a notebook: the machine may be busy with other things
+SMALL = {"run": "lab", "n_pretext": 60, "n_sg": 20, "n_sgq": 30}
+
+# What a new installation asks its reader, and what would ask another host.
+QUIET = {"buildCheck": False, "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+
+# The page holds only the cells near what is in view; the notebook behind it holds all. After an error no other cell runs.
+FINISHED = """() => {
+    const code = [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === "code");
+    const outputs = code.flatMap(cell => cell.outputs.toJSON());
+    return code.at(-1).executionCount !== null || outputs.some(output => output.output_type === "error");
+}"""
+SCROLL = "index => jupyterapp.shell.currentWidget.content.scrollToItem(index, 'center')"
+
+
+@contextmanager
+def jupyterlab(root, home):
+    """Run JupyterLab over a folder, on a free port of this computer; give its address and token, and stop it."""
+    (home / "config" / "labconfig").mkdir(parents=True)
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(QUIET))
+    own = {f"JUPYTER_{name.upper()}_DIR": str(home / name) for name in ("config", "data", "runtime")}
+    own |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(REPOSITORY)}
+    token = secrets.token_hex()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    command += [f"--IdentityProvider.token={token}", f"--notebook-dir={root}", "--expose-app-in-browser"]
+    with subprocess.Popen(command, cwd=root, env=os.environ | own, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            said = []
+            for line in server.stderr:  # it says its address when it is ready, or ends
+                said.append(line)
+                if address := re.search(r"http://127\.0\.0\.1:\d+", line):
+                    break
+            assert address, "JupyterLab did not start:\n" + "".join(said)
+            # what it says later must not fill the pipe
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            yield address.group(), token
+        finally:
+            server.terminate()  # it ends its kernels first
+            server.wait(60)
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A copy of the notebooks whose first has small parameters, as papermill would write them, and asks a small sky."""
+    home = tmp_path / "course"
+    shutil.copytree(REPOSITORY / "notebooks", home / "notebooks")
+    first = home / "notebooks" / NOTEBOOKS[0].name
+    with PracticeArchive(SimulatedSky(n_runs=1, fields_per_camcol=2)) as sky:
+        parameters = SMALL | {"archive": sky.url}
+        nbformat.write(parameterize_notebook(load_notebook_node(str(first)), parameters), first)
+        yield home
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_run_all_cells_in_jupyterlab_runs_every_cell_and_shows_the_figures(course, tmp_path):
+    name = NOTEBOOKS[0].name
+    cells = nbformat.read(course / "notebooks" / name, as_version=4).cells
+    drawn = [index for index, cell in enumerate(cells) if "plt.show()" in cell.source]
+    hosts = set()
+    with jupyterlab(course, tmp_path / "jupyter") as (address, token), sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.goto(f"{address}/lab/tree/notebooks/{name}?token={token}")
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=120_000)  # of the kernel
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_function(FINISHED, timeout=PATIENCE)
+        widths = []
+        for index in drawn:
+            page.evaluate(SCROLL, index)
+            picture = page.locator(f'.jp-Notebook [data-windowed-list-index="{index}"] .jp-RenderedImage img')
+            picture.wait_for()
+            widths.append(picture.evaluate("image => image.decode().then(() => image.naturalWidth)"))
+        with page.expect_response(lambda answer: answer.request.method == "PUT" and name in answer.url) as saved:
+            page.keyboard.press("Control+s")
+        assert saved.value.ok
+        browser.close()
+
+    executed = nbformat.read(course / "notebooks" / name, as_version=4)
+    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+    errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
+    assert not errors, "\n".join(errors[0].traceback)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    shown = [[out for out in executed.cells[index].outputs if "image/png" in out.get("data", {})] for index in drawn]
+    assert len(drawn) >= 4 and [len(pictures) for pictures in shown] == [1] * len(drawn)
+    assert min(widths) > 300
+    assert hosts - {None} == {"127.0.0.1"}
+    objects = json.loads((course / "runs" / "lab" / "summary.json").read_text())["sections"][Path(name).stem]["objects"]
+    assert objects == {"sg": 20, "sgq": 30, "pretext": 60}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_asks_for_the_kernel_that_every_installation_has(path):
+    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+
+def test_the_python3_kernel_is_this_python_whatever_the_user_has_registered(tmp_path, monkeypatch):
+    other = tmp_path / "kernels" / "python3"
+    other.mkdir(parents=True)
+    (other / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Old", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(REPOSITORY / "notebooks"))
+    try:
+        printed = []
+        reply = client.execute_interactive(
+            "import sys, astro_ssl_nb, data_fetch; print(sys.prefix)",
+            output_hook=lambda message: printed.append(message["content"].get("text", "")),
+            timeout=120,
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        assert "".join(printed).strip() == sys.prefix
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
