@@ -3,7 +3,7 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
-.PHONY: demo course book lab test coverage bench remote clean help
+.PHONY: demo course book lab test bench coverage remote clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
 	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo

@@ -73,7 +73,7 @@ def _share_statistics(model, device):
         return convert_sync_batchnorm(model)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = _SharedBatchNorm(module)
+            module.forward = _SharedBatchNorm(module)  # type: ignore[method-assign]  # of this layer alone
     return model
 
 

@@ -9,6 +9,7 @@ and ``--out`` at the same paths.
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -56,7 +57,10 @@ def main():
     options = vars(parser.parse_args())
     kept = Path(options["out"]) / "checkpoint.pt"
     again = f"The same command goes on from {kept}." if kept.exists() else "There was no checkpoint before."
-    print(again, flush=True) if rank_distrib() == 0 else None
+    if rank_distrib() == 0:
+        print(again, flush=True)
+    # torchrun ends all processes when one is gone, and a queue ends a job whose time is up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"Ended from outside. {advice(kept)}"))
     try:
         pretrain(**options)
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ SMALL = {"run": "lab", "n_pretext": 60, "n_sg": 20, "n_sgq": 30}
 # What a new installation asks its reader, and what would ask another host.
 QUIET = {"buildCheck": False, "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
-# The page holds only the cells near what is in view; the notebook behind it holds all. After an error no other cell runs.
+# The page holds only the cells near what is in view; the notebook behind it holds all. After an error no cell runs.
 FINISHED = """() => {
     const code = [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === "code");
     const outputs = code.flatMap(cell => cell.outputs.toJSON());

@@ -146,7 +146,8 @@ def _merging(structure, disk, px, py):
         bend = angle + side + structure.sense * length * along
         width = 0.28 + 0.12 * reach / 4
         spots += zip(reach * np.cos(bend), reach * np.sin(bend), share * np.exp(-1.6 * along), width, strict=True)
-    tails = _spots(*np.broadcast_arrays(px, py), spots)
+    across, up = np.broadcast_arrays(px, py)
+    tails = _spots(across, up, spots)
     left = 1 - structure.companion - structure.tail
     return left * disk + structure.companion * second / second.sum() + structure.tail * tails / tails.sum()
 

@@ -79,6 +79,13 @@ def test_two_processes_have_the_losses_of_one(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pt", "two.pt"]
 
 
+def rank_of(process):
+    try:
+        return process.environ().get("RANK")
+    except psutil.Error:  # a helper that has ended since it was listed
+        return None
+
+
 def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(folder, tmp_path):
     out = tmp_path / "run"
     options = ["--data", folder, "--out", out, "--arch", "resnet10t", "--epochs", "4", "--bs", "20", "--every", "3"]
@@ -87,12 +94,13 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(folder, tmp_p
         assert "no checkpoint" in job.stdout.readline()
         assert "checkpoint written" in job.stdout.readline()
         workers = psutil.Process(job.pid).children(recursive=True)
-        (second,) = [one for one in workers if one.environ().get("RANK") == "1"]
+        (second,) = [one for one in workers if rank_of(one) == "1"]
         second.send_signal(signal.SIGKILL)
         _, said = job.communicate(timeout=120)
     assert job.returncode != 0
-    assert "another process of the job is gone" in said and f"goes on from {out / 'checkpoint.pt'}" in said
-    assert not any(one.is_running() for one in workers)
+    # Whether the other process misses its partner first, or is ended by torchrun first, it says how to go on.
+    assert f"The same command goes on from {out / 'checkpoint.pt'}." in said and "SIGKILL" in said
+    assert not psutil.wait_procs(workers, timeout=60)[1]
     step = read_checkpoint(out / "checkpoint.pt")["step"]
     assert 3 <= step < 4 * (270 // 20)
 
@@ -111,13 +119,13 @@ def test_dask_example_of_the_book_embeds_and_goes_on(blobs, folder, backbone, tm
     book = {"__name__": "book"}
     exec(code, book)
     out = tmp_path / "features"
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, host="127.0.0.1") as cluster:
-        with distributed.Client(cluster) as client:
-            parts = book["embed_all"](client, str(backbone), str(folder), str(out), piece=120)
-            whole = np.concatenate([np.load(part) for part in parts])
-            np.testing.assert_allclose(whole, ssl.embed(backbone, blobs), atol=1e-4)
-            Path(parts[1]).unlink()
-            written = {part: Path(part).stat().st_mtime_ns for part in (parts[0], parts[2])}
-            assert book["embed_all"](client, str(backbone), str(folder), str(out), piece=120) == parts
+    settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+        parts = book["embed_all"](client, str(backbone), str(folder), str(out), piece=120)
+        whole = np.concatenate([np.load(part) for part in parts])
+        np.testing.assert_allclose(whole, ssl.embed(backbone, blobs), atol=1e-4)
+        Path(parts[1]).unlink()
+        written = {part: Path(part).stat().st_mtime_ns for part in (parts[0], parts[2])}
+        assert book["embed_all"](client, str(backbone), str(folder), str(out), piece=120) == parts
     assert {part: Path(part).stat().st_mtime_ns for part in written} == written
     assert sorted(map(str, out.iterdir())) == parts
