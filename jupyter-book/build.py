@@ -23,6 +23,7 @@ import yaml
 from chapters import read_chapter, unlink
 from comparison import comparisons, figures
 from pages import map_cards, map_tree, measured_page, parameters_page
+from performance import performance_tables
 from terms import glossary_terms, link_terms
 
 PAGES = Path(__file__).resolve().parent
@@ -141,6 +142,7 @@ def write_pages(book, summary, run, notebooks):
     (book / "generated").mkdir()
     parts = {"map_tree": map_tree(chapters), "map_cards": map_cards(chapters, summary)}
     parts |= comparisons(summary) | figures(book, notebooks)
+    parts["performance_tables"] = performance_tables(RUNS / "bench.json")
     for name, text in parts.items():
         (book / "generated" / f"{name}.txt").write_text(text + "\n")
     (book / "measured.md").write_text(measured_page(summary, run, chapters))
