@@ -99,7 +99,7 @@ def test_a_wrong_backbone_is_refused(backbone, parts, tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "pickle.safetensors")
     save_file(load_file(backbone), tmp_path / "bare.safetensors")
     for name in ("broken", "pickle", "bare"):
-        with pytest.raises(ValueError, match="not a backbone written by save_backbone"):
+        with pytest.raises(ValueError, match="not a whole backbone written by save_backbone"):
             read_card(tmp_path / f"{name}.safetensors")
 
 
