@@ -30,6 +30,11 @@ SMALL = {"run": "lab", "n_pretext": 60, "n_sg": 20, "n_sgq": 30}
 # What a new installation asks its reader, and what would ask another host.
 QUIET = {"buildCheck": False, "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
+# Before its kernel is there, a notebook looks idle too, and would ask which kernel to run with.
+CONNECTED = """() => {
+    const session = jupyterapp.shell.currentWidget?.sessionContext;
+    return session?.isReady && session.session?.kernel?.status === "idle";
+}"""
 # The page holds only the cells near what is in view; the notebook behind it holds all. After an error no cell runs.
 FINISHED = """() => {
     const code = [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === "code");
@@ -90,7 +95,7 @@ def test_run_all_cells_in_jupyterlab_runs_every_cell_and_shows_the_figures(cours
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.goto(f"{address}/lab/tree/notebooks/{name}?token={token}")
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
-        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=120_000)  # of the kernel
+        page.wait_for_function(CONNECTED, timeout=120_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.wait_for_function(FINISHED, timeout=PATIENCE)
