@@ -59,7 +59,7 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
 def forward(model, cutouts, stretch, *, bs=256):
     """Output of a model for each cutout, ndarray of shape (N, ...), read from disk batch by batch."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.eval().to(device)
+    model = model.eval().to(device, memory_format=torch.channels_last)
     outputs = []
     with torch.inference_mode():
         for start in range(0, len(cutouts), bs):

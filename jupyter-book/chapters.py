@@ -33,15 +33,15 @@ class Chapter:
 def read_chapter(path):
     """Return the chapter that a notebook is.
 
-    The first cell says ``**You need** notebooks 01 to 03; that of 06 if it is there. **Input**: a. **Output**: b.``:
+    The first cell says ``**Prerequisites**: notebooks 01 to 03; that of 06 if it is there.``, ``**Inputs**`` and ``**Outputs**``:
     numbers before a semicolon are needed, those behind it welcome.
     """
     opening = nbformat.read(path, as_version=4).cells[0].source
     said = {}
-    for word in ("You need", "Input", "Output"):
+    for word in ("Prerequisites", "Inputs", "Outputs"):
         found = re.search(FIELD.format(word), opening, re.DOTALL)
         said[word] = " ".join(found[1].split()) if found else ""
-    needed, _, welcome = said["You need"].partition(";")
+    needed, _, welcome = said["Prerequisites"].partition(";")
     item = FIRST_ITEM.search(opening)
     return Chapter(
         name=path.stem,
@@ -49,8 +49,8 @@ def read_chapter(path):
         learn=" ".join(item[1].split()).rstrip(";.") if item else "",
         needs=numbers(needed),
         welcomes=numbers(welcome),
-        takes=said["Input"].rstrip("."),
-        gives=said["Output"].rstrip("."),
+        takes=said["Inputs"].rstrip("."),
+        gives=said["Outputs"].rstrip("."),
     )
 
 

@@ -15,7 +15,7 @@ FIGURES = {
     "figure_sg": (FEW, ("accuracy against labels", "star/galaxy:")),
     "figure_sgq": (FEW, ("accuracy against labels", "star/galaxy/quasar:")),
     "figure_morphology": (MORPHOLOGY, ("accuracy against labels",)),
-    "figure_maps": (LOOK, ("t-sne", "star/galaxy/quasar")),
+    "figure_maps": (LOOK, ("t-sne", "stars, galaxies and quasars")),
     "figure_map_mg": (MORPHOLOGY, ("t-sne", "merging")),
 }
 
@@ -107,8 +107,8 @@ def against(few, morphology, other):
 def clusters(sections):
     """Return the table of agreement between classes and k-means clusters on the features."""
     rows = [
-        (found["task"].upper(), found["backbone"], f"{found['NMI']:.3f}", f"{found['ARI']:.3f}")
-        for found in sections.get(LOOK, {}).get("clusters", [])
+        (found["task"].upper(), found["arm"], f"{found['nmi']:.3f}", f"{found['ari']:.3f}")
+        for found in sections.get(LOOK, {}).get("scores", [])
     ]
     rows += [
         ("MG", name, f"{found['nmi']:.3f}", f"{found['ari']:.3f}")
