@@ -33,7 +33,7 @@ class Chapter:
 def read_chapter(path):
     """Return the chapter that a notebook is.
 
-    The first cell has **Inputs**, **Outputs** and ``**Prerequisites**: notebooks 01 to 03; that of 06 if it is there.``:
+    The first cell has **Inputs**, **Outputs**, and ``**Prerequisites**: notebooks 01 to 03; 06 if it is there.``:
     numbers before a semicolon are needed, those behind it welcome.
     """
     opening = nbformat.read(path, as_version=4).cells[0].source
