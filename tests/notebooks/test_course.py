@@ -41,6 +41,7 @@ def run(tmp_path_factory):
     return home / "runs" / "ci"
 
 
+@pytest.mark.timeout(1500)  # whichever of the two comes first runs the whole course
 def test_the_course_runs_from_the_archive_to_the_numbers(run):
     summary = json.loads((run / "summary.json").read_text())
     assert list(summary["sections"]) == list(summary["notebooks"]) == [path.stem for path in NOTEBOOKS]
@@ -55,6 +56,7 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
     assert len(summary["sections"]["03_few_shot_classification"]["accuracy"]["sgq"]) == 2 * 4 * 2 + 2
 
 
+@pytest.mark.timeout(1500)
 def test_what_the_course_leaves_can_be_used(run):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
     features = ssl.embed(run / "backbone.safetensors", sgq)
