@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 450_000  # ms for all cells of a notebook: the machine may be busy with other things
-SMALL = {"run": "lab", "n_pretext": 60, "n_sg": 20, "n_sgq": 30}
+SMALL = {"run": "lab", "n_pretext": 300, "n_sg": 20, "n_sgq": 30}
 
 # What a new installation asks its reader, and what would ask another host.
 QUIET = {"buildCheck": False, "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -120,7 +120,7 @@ def test_run_all_cells_in_jupyterlab_runs_every_cell_and_shows_the_figures(cours
     assert min(widths) > 300
     assert hosts - {None} == {"127.0.0.1"}
     objects = json.loads((course / "runs" / "lab" / "summary.json").read_text())["sections"][Path(name).stem]["objects"]
-    assert objects == {"sg": 20, "sgq": 30, "pretext": 60}
+    assert objects == {"sg": 20, "sgq": 30, "pretext": 300}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
