@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# The other sections start many processes, which takes minutes even when tiny: `make bench` runs them.
 TINY = {
     "training": {"images": {32: 64}, "archs": ("resnet10t",), "sizes": (32,), "stretches": ("bands",)},
     "embedding": {"n": 64, "archs": ("resnet10t",), "sizes": (32,), "few": 64, "many": 128},
-    "reading": {"n": 64, "few": 1024, "many": 2048, "limited": 30_000, "limit_mb": 600, "rows_to_open": 1000},
-    "curves": {
-        "n_train": 64,
-        "n_test": (32,),
-        "arch": "resnet10t",
-        "sizes": (2,),
-        "seeds": 1,
-        "finetune_sizes": (2,),
-        "finetune_seeds": 1,
-    },
     "maps": {"n_map": 100, "n_map_once": None, "n_neighbours": 500, "queries": 20},
-    "starting": {},
 }
 
 
