@@ -9,11 +9,13 @@ and ``--out`` at the same paths.
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
 
 from fastai.callback.core import Callback
+from fastai.distributed import teardown_distrib
 from fastai.torch_core import num_distrib, rank_distrib
 
 import astro_ssl_nb as ssl
@@ -60,15 +62,22 @@ def main():
     if rank_distrib() == 0:
         print(again, flush=True)
     # torchrun ends all processes when one is gone, and a queue ends a job whose time is up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"Ended from outside. {advice(kept)}"))
+    signal.signal(signal.SIGTERM, lambda *_: leave(f"Ended from outside. {advice(kept)}"))
     try:
         pretrain(**options)
+        teardown_distrib()
     except KeyboardInterrupt:
-        sys.exit(f"Interrupted. {advice(kept)}")
+        leave(f"Interrupted. {advice(kept)}")
     except RuntimeError as error:  # a collective operation that lost its partner, among others
-        sys.exit(f"Stopped, for another process of the job is gone or memory ran out ({error}). {advice(kept)}")
+        leave(f"Stopped, for another process of the job is gone or memory ran out ({error}). {advice(kept)}")
     except (OSError, ValueError, FloatingPointError) as error:
-        sys.exit(f"Stopped: {error}")
+        leave(f"Stopped: {error}")
+
+
+def leave(message):
+    """Say why, and go at once: the orderly end of Python would wait for processes that are gone."""
+    print(message, file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def advice(kept):
