@@ -52,7 +52,13 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "interactive": ["interactive_map"],
         "redshifts": ["photoz_scores", "pit_flatness", "pit_values"],
         "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve", "labelled_subset"],
-        "intervals": ["label_efficiency", "mean_interval", "paired_difference"],
+        "intervals": [
+            "label_efficiency",
+            "mean_interval",
+            "mean_intervals",
+            "paired_difference",
+            "paired_differences",
+        ],
         "summary": ["record"],
     },
 )

@@ -10,7 +10,7 @@ from astro_ssl_nb.diagnostics import (  # noqa: F401
     plot_reliability,
     plot_strata,
 )
-from astro_ssl_nb.intervals import mean_interval
+from astro_ssl_nb.intervals import mean_intervals
 from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all figures in one place)
     COLOURS,
     class_colours,
@@ -72,15 +72,14 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
     """
     probes = [probe for probe in MARKERS if probe in set(curve.probe)]
     arms = list(dict.fromkeys(curve.arm))
+    table = mean_intervals(curve, metric)
     fig, axes = plt.subplots(1, len(probes), figsize=(3.4 * len(probes), 3.6), sharey=True, squeeze=False)
     for ax, probe in zip(axes[0], probes, strict=True):
         for colour, arm in zip(COLOURS, arms, strict=False):
-            runs = curve[(curve.arm == arm) & (curve.probe == probe)].groupby("n_labels")[metric]
-            if not len(runs):
-                continue
-            table = np.array([(size, *mean_interval(values)) for size, values in runs])
-            ax.plot(table[:, 0], table[:, 1], MARKERS[probe] + "-", color=colour, label=arm)
-            ax.fill_between(table[:, 0], table[:, 2], table[:, 3], color=colour, alpha=0.15, linewidth=0)
+            rows = table[(table.arm == arm) & (table.probe == probe)].sort_values("n_labels")
+            if len(rows):
+                ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + "-", color=colour, label=arm)
+                ax.fill_between(rows.n_labels, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
         sizes = sorted(set(curve.n_labels))
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(size) for size in sizes])

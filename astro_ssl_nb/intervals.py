@@ -21,6 +21,28 @@ def mean_interval(values, level=0.95):
     return values.mean(), values.mean() - half, values.mean() + half
 
 
+def mean_intervals(curve, metric="accuracy"):
+    """Mean over seeds and 95 % interval of each arm, probe and number of labels.
+
+    Parameters
+    ----------
+    curve : DataFrame of `label_curve`
+    metric : str, default="accuracy"
+
+    Returns
+    -------
+    DataFrame with columns `arm, probe, n_labels, mean, low, high`, in the order of the curve
+
+    Examples
+    --------
+    >>> runs = {"arm": "pretext", "probe": "linear", "n_labels": 5, "accuracy": [0.8, 0.9, 0.85]}
+    >>> mean_intervals(pd.DataFrame(runs)).round(2).values.tolist()
+    [['pretext', 'linear', 5, 0.85, 0.73, 0.97]]
+    """
+    found = curve.groupby(["arm", "probe", "n_labels"], sort=False)[metric].agg(mean_interval)
+    return pd.DataFrame(found.tolist(), found.index, ["mean", "low", "high"]).reset_index()
+
+
 def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     """Mean difference of two (arm, probe) pairs over seeds, with its 95 % interval.
 
@@ -41,6 +63,36 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
         if (arm, probe) not in runs.index.droplevel("seed"):
             raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels a class")
     return mean_interval((runs.loc[better] - runs.loc[worse]).dropna())
+
+
+def paired_differences(curve, pairs, *, n_labels, metric="accuracy"):
+    """`paired_difference` of several pairs, each a claim that one (arm, probe) is better than another, with a verdict.
+
+    Parameters
+    ----------
+    curve : DataFrame of `label_curve`
+    pairs : sequence of (better, worse), each an (arm, probe)
+    n_labels : int
+    metric : str, default="accuracy"
+
+    Returns
+    -------
+    DataFrame with columns `better, worse, mean, low, high, holds`
+        `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise.
+
+    Examples
+    --------
+    >>> runs = {"n_labels": 5, "probe": "linear", "seed": [0, 1, 0, 1], "arm": ["pretext"] * 2 + ["scratch"] * 2}
+    >>> curve = pd.DataFrame({**runs, "accuracy": [0.9, 0.91, 0.8, 0.81]})
+    >>> paired_differences(curve, [(("pretext", "linear"), ("scratch", "linear"))], n_labels=5).holds.item()
+    'yes'
+    """
+    rows = [
+        (" ".join(better), " ".join(worse), *paired_difference(curve, better, worse, n_labels=n_labels, metric=metric))
+        for better, worse in pairs
+    ]
+    table = pd.DataFrame(rows, columns=["better", "worse", "mean", "low", "high"])
+    return table.assign(holds=np.select([table.low > 0, table.high < 0], ["yes", "the reverse"], "open"))
 
 
 def label_efficiency(curve, arm="pretext", baseline="scratch", *, metric="accuracy", draws=1000, seed=0):

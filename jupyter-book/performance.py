@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from pages import table
+
 TITLES = {
     "training": "Training",
     "embedding": "Embedding",
@@ -40,7 +42,7 @@ def performance_tables(path):
         if name in bench["sections"]:
             parts += [f"## {title}", *_tables(bench["sections"][name]["rows"])]
     versions = [(name, version or "not installed") for name, version in bench["versions"].items()]
-    return "\n\n".join([*parts, "## Versions", _table(["Package", "Version"], versions)]) + "\n"
+    return "\n\n".join([*parts, "## Versions", table(["Package", "Version"], versions)]) + "\n"
 
 
 def _tables(rows):
@@ -64,11 +66,11 @@ def _tables(rows):
     tail = ["Median (range)", "Turns", "Limit", "Kept"]
     found = []
     if ratios:
-        found.append(_table(["What", "Ours", "Peer", *tail], ratios))
+        found.append(table(["What", "Ours", "Peer", *tail], ratios))
     if values:
-        found.append(_table(["What", "Unit", *tail], values))
+        found.append(table(["What", "Unit", *tail], values))
     if quality:
-        found.append(_table(["What", "Side", "Quality"], [(*key, text) for key, text in quality.items()]))
+        found.append(table(["What", "Side", "Quality"], [(*key, text) for key, text in quality.items()]))
     return found
 
 
@@ -91,8 +93,3 @@ def _measured(row):
 def _number(value):
     """Three figures, and thousands in full."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _table(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -12,12 +12,12 @@ import astro_ssl_nb as ssl
 
 
 class Watch(Callback):
-    """Keeps the loss of each training step in `steps`, and prints it where asked to."""
+    """Keeps the loss of each training step in `steps`; where asked to, prints it or interrupts the run after one."""
 
     order = 80  # after the checkpoint
 
-    def __init__(self, show=False):
-        self.show, self.steps = show, []
+    def __init__(self, show=False, stop_after=None):
+        self.show, self.stop_after, self.steps = show, stop_after, []
 
     def after_batch(self):
         if self.training:
@@ -26,6 +26,8 @@ class Watch(Callback):
                 # one write a line, so that those of two processes do not mix
                 sys.stdout.write(f"{rank_distrib()} {self.steps[-1]!r}\n")
                 sys.stdout.flush()
+            if len(self.steps) == self.stop_after:
+                raise KeyboardInterrupt
 
 
 def train_small(folder, checkpoint, *, show=False, **options):

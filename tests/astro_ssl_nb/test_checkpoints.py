@@ -15,32 +15,17 @@ from fastai.callback.core import Callback
 import astro_ssl_nb as ssl
 from astro_ssl_nb.checkpoints import read_checkpoint
 
-from .small_run import train_small
+from .small_run import Watch, train_small
 
 EPOCHS, BATCHES = 3, 6
 RUN = Path(__file__).with_name("small_run.py")
-
-
-class Watch(Callback):
-    """Keeps the loss of each training step, and interrupts the run after one of them where asked to."""
-
-    order = 80  # after the checkpoint
-
-    def __init__(self, stop_after=None):
-        self.stop_after, self.values = stop_after, []
-
-    def after_batch(self):
-        if self.training:
-            self.values.append(self.loss.item())
-            if len(self.values) == self.stop_after:
-                raise KeyboardInterrupt
 
 
 def train(cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs=()):
     """Losses of each step, and the weights at the end; dropout and augmentation take part."""
     dls = ssl.CutoutDataLoaders.for_classes(cutouts[:100], cutouts[100:120], bs=16, seed=seed)
     learn = ssl.class_learner(dls, "resnet10t", metrics=[])
-    losses = Watch(stop_after)
+    losses = Watch(stop_after=stop_after)
     callbacks = [losses, *cbs] + ([] if path is None else [ssl.Checkpoint(path, every=every)])
     torch.manual_seed(5)
     with learn.no_bar(), learn.no_logging():
@@ -48,7 +33,7 @@ def train(cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs
             learn.fit_one_cycle(epochs, 3e-3, cbs=callbacks)
         except KeyboardInterrupt:
             torch.manual_seed(6)
-    return losses.values, torch.cat([p.detach().flatten() for p in learn.model.parameters()]), learn
+    return losses.steps, torch.cat([p.detach().flatten() for p in learn.model.parameters()]), learn
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import struct
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -34,7 +33,7 @@ def broken(backbone, tmp_path):
     return shutil.copy(backbone, tmp_path / "broken.safetensors")
 
 
-def refused(path, sentence):
+def assert_refused(path, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         ssl.load_backbone(path)
     message = str(caught.value)
@@ -45,7 +44,7 @@ def refused(path, sentence):
 def test_truncated_backbone_is_refused(broken, part):
     content = broken.read_bytes()
     broken.write_bytes(content[: int(part * len(content))])
-    refused(broken, "not a whole backbone")
+    assert_refused(broken, "not a whole backbone")
 
 
 def test_backbone_of_other_shapes_is_refused(broken):
@@ -54,31 +53,31 @@ def test_backbone_of_other_shapes_is_refused(broken):
     state, card = load_file(broken), {"card": _card_of(broken)}
     for name in ("layer1.0.conv1.weight", "bn1.running_mean"):
         save_file({**state, name: state[name][:3].clone()}, broken, metadata=card)
-        refused(broken, f"{name} is .3,.* in the file")
+        assert_refused(broken, f"{name} is .3,.* in the file")
     save_file({name: value for name, value in state.items() if name != "bn1.weight"}, broken, metadata=card)
-    refused(broken, "bn1.weight is nothing in the file")
+    assert_refused(broken, "bn1.weight is nothing in the file")
     save_file({**state, "extra": torch.zeros(1)}, broken, metadata=card)
-    refused(broken, "extra is .1,. in the file, nothing in the network")
+    assert_refused(broken, "extra is .1,. in the file, nothing in the network")
 
 
 def test_pickle_in_disguise_is_refused_and_not_run(broken, tmp_path):
     broken.write_bytes(pickle.dumps(Touch(tmp_path / "run")))
-    refused(broken, "not a whole backbone")
+    assert_refused(broken, "not a whole backbone")
     torch.save(Touch(tmp_path / "run"), broken)
-    refused(broken, "not a whole backbone")
+    assert_refused(broken, "not a whole backbone")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("length", [2**63 - 1, 2**40, 3])
 def test_header_that_lies_about_its_length_is_refused(broken, length):
     broken.write_bytes(struct.pack("<Q", length) + broken.read_bytes()[8:])
-    refused(broken, "not a whole backbone")
+    assert_refused(broken, "not a whole backbone")
 
 
 @pytest.mark.parametrize("card", ["", "{", "[]", "3", '{"arch": "resnet10t"}', '{"arch": ["a"], "stretch": []}'])
 def test_card_that_is_none_is_refused(broken, card):
     save_file(load_file(broken), broken, metadata={"card": card})
-    refused(broken, "not a whole backbone")
+    assert_refused(broken, "not a whole backbone")
 
 
 def test_card_of_an_unknown_network_is_refused(broken):
@@ -182,26 +181,14 @@ def test_file_that_changes_under_an_open_set_is_told(blobs, folder, how):
             one.read([0])
 
 
-@contextmanager
-def small_disk(size):
-    """No file may grow beyond `size` bytes, as on a disk that is full."""
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on Unix alone")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_full_disk_leaves_no_half_of_a_set(blobs, tmp_path):
+def test_full_disk_leaves_no_half_of_a_set(blobs, tmp_path, small_disk):
     with small_disk(100_000), pytest.raises(OSError, match="set cannot be written .*too large"):
         blobs.save(tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
     assert len(ssl.CutoutSet.open(blobs.save(tmp_path / "set"))) == len(blobs)
 
 
-def test_full_disk_leaves_the_backbone_that_was_there(learn, broken, tmp_path):
+def test_full_disk_leaves_the_backbone_that_was_there(learn, broken, tmp_path, small_disk):
     before = broken.read_bytes()
     with small_disk(100_000), pytest.raises(OSError, match="the backbone cannot be written to"):
         ssl.save_backbone(learn, broken)

@@ -1,6 +1,5 @@
 """The benchmarks, on sizes so small that their numbers mean nothing: what is tested is that they measure and report."""
 
-import importlib.util
 import json
 import math
 import sys
@@ -26,11 +25,11 @@ def bench(monkeypatch):
 
 
 @pytest.fixture
-def page():
-    spec = importlib.util.spec_from_file_location("performance", REPOSITORY / "jupyter-book" / "performance.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def page(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "jupyter-book")
+    import performance
+
+    return performance
 
 
 def test_sides_take_turns_and_ratios_are_paired(bench):

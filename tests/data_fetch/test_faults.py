@@ -2,13 +2,12 @@
 
 import bz2
 import re
-import resource
 import signal
 import subprocess
 import sys
 import threading
 import zlib
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -274,21 +273,10 @@ def test_killed_five_times_at_random_moments(server, undisturbed, tmp_path, comm
     assert_same(out, undisturbed)
 
 
-@contextmanager
-def largest_file(bytes_):
-    """To a process, a file that may not grow is what a full disk is, but for the error number."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("bytes_", [200, 3000, 30_000])
-def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path, command):
+def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path, command, small_disk):
     arguments = [*COMMAND[3:], "--archive", server.url, "--out", tmp_path / "set"]
-    with largest_file(bytes_):
+    with small_disk(bytes_):
         full = command(*arguments)
     assert full.returncode == 2 and "Traceback" not in full.err, full.err
     assert re.search(r"error: cannot write to \S+ \(File too large\): make room", full.err), full.err
