@@ -165,9 +165,10 @@ class CutoutDataLoaders(DataLoaders):
         ]
 
         def describe(target):
-            return "\n".join(
-                f"{p.name} {v:.2f}" for p, v in zip(properties, np.asarray(target) * std + mean, strict=True)
-            )
+            values = np.asarray(target) * std + mean
+            said = [f"{p.name} {v:.2f}" for p, v in zip(properties, values, strict=True)]
+            a_line = 1 if len(said) < 7 else 2
+            return "\n".join(",  ".join(said[k : k + a_line]) for k in range(0, len(said), a_line))
 
         dls = cls._make(train, valid, targets, stretch, bs, seed, device, describe=describe, **kwargs)
         dls.properties, dls.target_mean, dls.target_std = tuple(properties), mean, std

@@ -130,9 +130,10 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     outputs = [*targets, *([] if predictions is None else [predictions])]
     titles = ["\n→ ".join(loader.describe(output[i]) for output in outputs) for i in range(len(pictures))]
     n_lines = max(title.count("\n") + 1 for title in titles)
+    width = max(2.0, 0.075 * max(len(line) for title in titles for line in title.split("\n")))
     columns = int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
-    figsize = (2.0 * columns, (2.0 + 0.17 * n_lines) * rows)
+    figsize = (width * columns, (2.0 + 0.17 * n_lines) * rows)
     fig, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.axis("off")
