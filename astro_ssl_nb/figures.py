@@ -86,7 +86,8 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
         ax.minorticks_off()
         ax.set_xlabel("labels a class")
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
-    axes[0, 0].set_ylabel(metric.replace("_", " ") + " (test)")
+    low, high = axes[0, 0].get_ylim()  # an interval of two or three runs may leave the range of a score
+    axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="lower center", ncols=len(arms))
     fig.suptitle(title)
