@@ -83,6 +83,7 @@ def save_backbone(learn, path, **metrics):
     path = Path(path)
     card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
     card["data_sha256"] = learn.dls.train.cutouts.checksum()
+    card["enlarges"] = getattr(learn.model[0], "enlarges", False)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
@@ -149,7 +150,7 @@ def load_backbone(path, *, arch=None):
                 f"{shapes[0]} in the network"
             )
     backbone.load_state_dict(theirs)
-    return backbone, card
+    return (_enlarging(backbone) if card.get("enlarges") else backbone), card
 
 
 def check_pixel_scale(card, cutouts):
@@ -189,17 +190,17 @@ def _imagenet(timm, arch, n_channels):
                 f"ImageNet weights for {arch} could not be had ({type(error).__name__}): go online, "
                 f"or use arch={IMAGENET_ARCH!r}, whose weights are installed with this package"
             ) from error
-    return _Enlarged(backbone)
+    return _enlarging(backbone)
 
 
-class _Enlarged(torch.nn.Module):
-    """A backbone that sees small images at IMAGENET_SIZE."""
+def _enlarging(backbone):
+    """The same backbone, which from now on sees small images at IMAGENET_SIZE; its weights keep their names."""
+    backbone.enlarges = True
+    backbone.register_forward_pre_hook(_enlarge)
+    return backbone
 
-    def __init__(self, backbone):
-        super().__init__()
-        self.backbone, self.num_features = backbone, backbone.num_features
 
-    def forward(self, x):
-        if min(x.shape[-2:]) < IMAGENET_SIZE:
-            x = F.interpolate(x, size=(IMAGENET_SIZE, IMAGENET_SIZE), mode="bilinear")
-        return self.backbone(x)
+def _enlarge(_, images):
+    if min(images[0].shape[-2:]) >= IMAGENET_SIZE:
+        return images
+    return F.interpolate(images[0], size=(IMAGENET_SIZE, IMAGENET_SIZE), mode="bilinear")

@@ -183,10 +183,24 @@ def test_imagenet_weights_come_without_a_network(parts):
 
     network = ssl.create_backbone("tf_efficientnet_lite0", weights="imagenet")
     start = timm.create_model("tf_efficientnet_lite0").conv_stem.weight
-    assert not torch.equal(network.backbone.conv_stem.weight, start)
+    assert not torch.equal(network.conv_stem.weight, start)
     # The batch norms of trained weights carry the statistics of photographs.
-    assert network.backbone.bn1.running_var.std() > 0
+    assert network.bn1.running_var.std() > 0
     assert ssl.embed("imagenet", parts[2]).shape == (len(parts[2]), 1280)
+
+
+def test_a_backbone_that_went_on_from_imagenet_is_saved_and_sees_small_cutouts_as_before(parts, tmp_path):
+    train, valid, test = parts
+    dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, stretch="rgb", bs=25)
+    learn = ssl.property_learner(dls, "tf_efficientnet_lite0", weights="imagenet")
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    small = dls.stretch(torch.as_tensor(test[:4].images, dtype=torch.float32))  # 32 pixels, where ImageNet has 64
+    learn.model.eval()
+    with torch.inference_mode():
+        before = learn.model[0](small)
+        after = ssl.load_backbone(ssl.save_backbone(learn, tmp_path / "more.safetensors"))[0].eval()(small)
+    torch.testing.assert_close(after, before)
 
 
 def test_class_learner_beats_chance_and_predicts_names(parts, backbone):
