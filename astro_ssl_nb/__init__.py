@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "attribution": ["saliency"],
         "interactive": ["interactive_map"],
+        "sliders": ["FigureSlider"],
         "redshifts": ["photoz_scores", "pit_flatness", "pit_values"],
         "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve", "labelled_subset"],
         "intervals": [

@@ -76,7 +76,7 @@ def fetch(
 
     Parameters
     ----------
-    name : {"pretext", "sg", "sgq", "mg", "ef2", "ef4", "ef15", "positions"}
+    name : {"pretext", "galaxies", "sg", "sgq", "mg", "ef2", "ef4", "ef15", "positions"}
         See `data_fetch.DATA_SETS`.
     out : path-like
         The folder of the CutoutSet.
@@ -89,7 +89,8 @@ def fetch(
     size : int, default=32
         Pixels (0.396 arcsec) a side of the cutouts.
     mag_limits : (float, float), optional
-        Model magnitude in r; by default 14 to 21.5 for `pretext`, `sg` and `sgq`, and whatever it is for the others.
+        Model magnitude in r; by default 14 to 21.5 for `pretext`, `sg` and `sgq`, 14 to 19 for `galaxies`, and
+        whatever it is for the others.
     seed : int, default=0
         Another seed takes other fields.
     exclude : sequence of path-like, optional

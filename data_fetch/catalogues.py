@@ -5,7 +5,7 @@ hash, a number from 0 to 65535 that depends on its run, camcol and field and on 
 of their hash (see `draws`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
@@ -76,6 +76,7 @@ PHOTOMETRIC = Source(
     PHOTOMETRY | PHOTOZ | REDSHIFT,
     f"f.quality = 3 AND {_GOOD} AND p.type IN (3, 6)",
 )
+GALAXIES = replace(PHOTOMETRIC, where=f"f.quality = 3 AND {_GOOD} AND p.type = 3")
 SPECTROSCOPIC = Source(
     "SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID JOIN Field AS f ON f.fieldID = p.fieldID",
     PHOTOMETRY | SPECTRUM,
@@ -113,7 +114,7 @@ class DataSet:
     ----------
     name, summary : str
     n : int or None
-        The size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336.
+        The size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336, who have no `galaxies`.
     source : Source
     classes : dict of str to str
         Label and the SQL condition for it; all have the same number of objects.
@@ -148,6 +149,13 @@ DATA_SETS = {
             50_090,
             PHOTOMETRIC,
             mag_limits=_LIMITS,
+        ),
+        DataSet(
+            "galaxies",
+            "galaxies near enough to show a shape, with their measured properties, without labels",
+            20_000,
+            GALAXIES,
+            mag_limits=(14.0, 19.0),
         ),
         DataSet(
             "sg",

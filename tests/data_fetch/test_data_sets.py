@@ -63,6 +63,16 @@ def test_pretext_has_redshifts_where_they_are_known(archive):
     assert np.median(np.abs(difference)) < 0.05
 
 
+def test_galaxies_share_the_fields_of_the_mergers_but_none_of_their_objects(archive, tmp_path):
+    mergers = data_fetch.fetch("mg", out=tmp_path / "mg", archive=archive, n=40, bands="r", size=64)
+    plan = data_fetch.plan("galaxies", archive=archive, n=100, bands="r", size=64, exclude=[tmp_path / "mg"])
+    catalogue = plan.catalogue
+    assert set(catalogue["type"]) == {3} and 14 <= catalogue["modelMag_r"].min() <= catalogue["modelMag_r"].max() <= 19
+    fields = [set(zip(*(table[name] for name in ("run", "camcol", "field")))) for table in (catalogue, mergers.catalogue)]
+    assert len(fields[0] & fields[1]) > 0.5 * len(fields[0])
+    assert not set(catalogue["objid"]) & set(mergers.catalogue["objid"])
+
+
 @pytest.fixture(scope="module")
 def mine(archive):
     """Ten galaxies a little beside their positions, one place twice, and one far from the survey."""

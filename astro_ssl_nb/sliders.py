@@ -1,0 +1,67 @@
+"""Figures behind a slider: a part of the page itself, which needs neither a network nor a running kernel."""
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+
+SHOW = (
+    "const f=this.closest('figure'), n=+this.value, i=f.querySelectorAll('img');"
+    "i.forEach((image, k) => image.hidden = k != n);"
+    "f.querySelector('output').value = this.ariaValueText = i[n].title;"
+)
+
+
+class FigureSlider:
+    """Flip through figures with a slider, in JupyterLab and in the book; without a browser's help the first is seen.
+
+    Parameters
+    ----------
+    figures : dict of value -> matplotlib Figure
+        In the order of the slider. They are closed.
+    name : str
+        What the slider changes.
+    alt : str
+        What the figures show, for those who cannot see them; the value is added.
+
+    Raises
+    ------
+    ValueError
+        If there are no two figures to choose from.
+
+    Examples
+    --------
+    >>> FigureSlider({Q: plt.figure() for Q in (1, 10)}, name="Q", alt="A galaxy")
+    FigureSlider: Q = 1, 10
+    """
+
+    def __init__(self, figures, *, name, alt):
+        if len(figures) < 2:
+            raise ValueError(f"a slider over {len(figures)} figures has nothing to choose: give two or more")
+        self.name, self.alt = name, alt
+        self.pictures = {str(value): _png(figure) for value, figure in figures.items()}
+
+    def __repr__(self):
+        return f"FigureSlider: {self.name} = {', '.join(self.pictures)}"
+
+    def _repr_html_(self):
+        images = "".join(
+            f'<img src="data:image/png;base64,{picture}" title="{html.escape(value)}" style="max-width:100%"'
+            f' alt="{html.escape(f"{self.alt}, {self.name} = {value}")}"{" hidden" if k else ""}>'
+            for k, (value, picture) in enumerate(self.pictures.items())
+        )
+        name, first = html.escape(self.name), html.escape(next(iter(self.pictures)))
+        return (
+            '<figure style="background:white;color:black;margin:0;padding:0.5em">'
+            f'<label>{name} <input type="range" min="0" max="{len(self.pictures) - 1}" step="1" value="0" aria-valuetext="{first}" '
+            f'oninput="{html.escape(SHOW)}" style="width:12em;max-width:100%;vertical-align:middle"></label> '
+            f"<output>{first}</output><div>{images}</div></figure>"
+        )
+
+
+def _png(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    plt.close(figure)
+    return base64.b64encode(file.getvalue()).decode()
