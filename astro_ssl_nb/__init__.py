@@ -24,7 +24,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "PHOTOMETRY",
             "PHOTOZ",
             "REDSHIFT",
+            "SCALE_FREE",
             "SIZES",
+            "STRUCTURE",
             "Property",
             "property_values",
         ],
@@ -51,6 +53,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "attribution": ["saliency"],
         "interactive": ["interactive_map"],
         "sliders": ["FigureSlider"],
+        "augmentations": ["at_any_distance"],
+        "structure": ["measure_structure"],
         "redshifts": ["photoz_scores", "pit_flatness", "pit_values"],
         "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve", "labelled_subset"],
         "intervals": [

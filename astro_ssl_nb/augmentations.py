@@ -71,5 +71,13 @@ def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
     return out * factor[..., None, None].to(x) + (sigma * grain).to(x)
 
 
+def at_any_distance(x, rng):
+    """Turn, shift, rotate and zoom each image of a batch, and add noise: for properties that a distance leaves alone.
+
+    Parameters and result are those of `turn_and_shift`; see `SCALE_FREE` for the properties.
+    """
+    return distort(turn_and_shift(x, rng), rng, gain=0.1)
+
+
 def _generator(rng):
     return torch.Generator().manual_seed(rng.getrandbits(60))

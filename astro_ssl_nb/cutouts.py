@@ -230,6 +230,24 @@ class CutoutSet:
             )
         return self._images[self._rows[rows]]
 
+    def with_columns(self, **columns):
+        """The same cutouts with further columns in their catalogue; a column of that name is replaced.
+
+        Parameters
+        ----------
+        **columns : array of N values each
+
+        Examples
+        --------
+        >>> cutouts = CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"objid": [1, 2]}), bands="r")
+        >>> cutouts.with_columns(quality=[3, 1]).catalogue["quality"].tolist()
+        [3, 1]
+        """
+        catalogue = self.catalogue.copy()
+        for name, values in columns.items():
+            catalogue[name] = values
+        return CutoutSet(self._images, catalogue, self.card, self._rows, self._state)
+
     def labels(self, column):
         """A label column as an array of str.
 

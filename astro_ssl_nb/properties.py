@@ -90,6 +90,12 @@ PHOTOMETRY = MAGNITUDES + COLOURS + SIZES
 # By how much a model outshines a point source: separates stars from galaxies by itself (Strateva et al. 2001).
 EXTENT = (Property("psfMag_r - modelMag_r", ("psfMag_r", "modelMag_r"), "mag", -1.0, 6.0, np.subtract),)
 
+# What `measure_structure` adds to a catalogue.
+STRUCTURE = (Property("asymmetry", ("asymmetry",), "", 0.0, 2.0), Property("gini", ("gini",), "", 0.0, 1.0))
+
+# What stays about the same if a galaxy is moved away, and so can be learned from images of any scale.
+SCALE_FREE = COLOURS + SIZES[1:] + STRUCTURE
+
 REDSHIFT = (Property("log(1 + z)", ("redshift",), "dex", -0.01, 1.0, lambda z: np.log10(1 + z)),)
 
 # The survey's own photometric redshift (table Photoz; Beck et al. 2016, MNRAS 460, 1371): known for galaxies alone.

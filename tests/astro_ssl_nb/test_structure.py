@@ -1,0 +1,55 @@
+"""Asymmetry and the Gini coefficient of images whose shape is known."""
+
+import random
+
+import numpy as np
+import torch
+from astropy.table import Table
+
+import astro_ssl_nb as ssl
+
+
+def disk(x, y, radius, side=64):
+    row, column = np.indices((side, side)) - (side - 1) / 2
+    return (np.hypot(column - x, row - y) < radius).astype(float)
+
+
+def measured(*images, bands="gri"):
+    flux = np.stack([np.stack([0 * image, image, 0 * image]) for image in images])
+    cutouts = ssl.CutoutSet.from_arrays(flux, Table({"objid": np.arange(len(images))}), bands=bands)
+    catalogue = ssl.measure_structure(cutouts).catalogue
+    assert cutouts.catalogue.colnames == ["objid"]  # the set that came is left alone
+    return np.asarray(catalogue["asymmetry"]), np.asarray(catalogue["gini"])
+
+
+def test_a_companion_makes_a_galaxy_asymmetric_and_a_concentrated_one_is_uneven():
+    galaxy, companion = disk(0, 0, 6), disk(15, 0, 3)
+    asymmetry, gini = measured(galaxy, galaxy + companion, galaxy + companion + disk(-15, 0, 3), disk(0, 0, 12))
+    np.testing.assert_allclose(asymmetry, [0, 2 * companion.sum() / (galaxy + companion).sum(), 0, 0], atol=1e-9)
+    assert gini[0] > gini[1] > gini[3] > 0
+
+
+def test_light_in_the_corners_does_not_count():
+    corner = disk(-29, 0, 2)
+    np.testing.assert_allclose(measured(disk(0, 0, 6) + corner), measured(disk(0, 0, 6)))
+
+
+def test_an_empty_image_has_numbers():
+    asymmetry, gini = measured(np.zeros((64, 64)))
+    assert asymmetry == gini == 0
+
+
+def test_pictures_are_measured_in_their_middle_plane():
+    picture = np.zeros((1, 3, 16, 16), np.uint8)
+    picture[:, 1, 7:9, 7:9] = 200
+    cutouts = ssl.CutoutSet.from_arrays(picture, Table({"objid": [1]}), bands="RGB")
+    assert ssl.measure_structure(cutouts).catalogue["gini"][0] > 0.9
+
+
+def test_an_image_at_any_distance_keeps_its_middle_and_its_seed():
+    image = torch.from_numpy(disk(0, 0, 8)).float().expand(50, 3, 64, 64)
+    seen, again = (ssl.at_any_distance(image, random.Random(0)) for _ in range(2))
+    assert torch.equal(seen, again) and seen.shape == image.shape
+    sizes = (seen[:, 0] > 0.5).sum(dim=(1, 2)).float()
+    assert sizes.max() > 1.5 * sizes.min()  # some came nearer, others went away
+    assert (seen[:, :, 32, 32] > 0.3).all()
