@@ -8,7 +8,7 @@ ROWS = 1024  # cutouts read at a time
 
 
 def measure_structure(cutouts):
-    """The same cutouts with `asymmetry` and `gini` in their catalogue, measured in r, or in the middle plane without it.
+    """The same cutouts with `asymmetry` and `gini` in the catalogue, measured in r, or else in the middle plane.
 
     Asymmetry is the light that changes place when the image is turned by 180 degrees, over all light (Conselice 2003,
     ApJS 147, 1): tails, second nuclei and knots of stars raise it. Gini is 0 where all pixels are equally bright and

@@ -1,6 +1,7 @@
 """Few labels on your own pictures: a pretrained backbone against ImageNet, random features and scratch.
 
-    python benchmarks/own_pictures.py --images folder --labels labels.csv --backbone runs/demo/backbone.safetensors
+    python benchmarks/own_pictures.py --images folder --labels labels.csv \\
+        --backbone pretext=runs/laptop/backbone_galaxies.safetensors --record runs/laptop
 
 `labels.csv` has a column `objid`, the file name without its ending, and a label column.
 """
@@ -11,6 +12,8 @@ from pathlib import Path
 from astropy.table import Table
 
 import astro_ssl_nb as ssl
+
+METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
 
 
 def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
@@ -43,12 +46,13 @@ def main():
     parser.add_argument("--probes", nargs="*", default=["linear"], help="linear, knn, finetune (default: linear)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arch", default="resnet10t", help="architecture of the arm that starts from nothing")
+    parser.add_argument("--record", help="folder of a run: its summary.json, and the book made from it, get the scores")
     options = parser.parse_args()
     merge = [pair.split("=") for pair in options.merge]
     cutouts = read_pictures(
         options.images, options.labels, options.label, options.size, options.crop, options.drop, merge
     )
-    pool, test = cutouts.split((0.5, 0.5), seed=0)
+    pool, test = cutouts.split((0.65, 0.35), seed=0)
     arms = dict(pair.split("=", 1) for pair in options.backbone) | {"imagenet": "imagenet", "scratch": None}
     curve = ssl.label_curve(
         pool,
@@ -60,12 +64,41 @@ def main():
         seeds=options.seeds,
         arch=options.arch,
     )
-    table = curve.groupby(["n_labels", "probe", "arm"], sort=False).balanced_accuracy.agg(ssl.mean_interval)
+    means = ssl.mean_intervals(curve, METRIC)
+    ours, *others = arms
+    verdicts = {
+        n_labels: ssl.paired_differences(
+            curve,
+            [((ours, probe), (arm, probe)) for probe in options.probes for arm in others],
+            n_labels=n_labels,
+            metric=METRIC,
+        )
+        for n_labels in options.sizes
+    }
     print(
         f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
     )
-    for (n_labels, probe, arm), (mean, low, high) in table.items():
-        print(f"{n_labels:4} labels a class  {probe:9} {arm:12} {mean:.3f} [{low:.3f}, {high:.3f}]")
+    for row in means.itertuples():
+        interval = f"[{row.low:.3f}, {row.high:.3f}]"
+        print(f"{row.n_labels:4} labels a class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
+    lines = [
+        [
+            f"own pictures, {n_labels} labels a class",
+            f"{row.better} minus {row.worse}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+        ]
+        for n_labels, found in verdicts.items()
+        for row in found.itertuples()
+    ]
+    print("\n".join(": ".join(line) for line in lines))
+    if options.record:
+        ssl.record(
+            options.record,
+            "own_pictures",
+            pictures=len(cutouts),
+            data_sha256=cutouts.checksum(),
+            balanced_accuracy=means.round(4).fillna(0).to_dict("split")["data"],
+            headline=lines,
+        )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def test_request_that_cannot_be_met(options, words, practice, command, tmp_path)
 
 
 def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):
-    assert_complains(command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, galaxies, sg, sgq")
+    assert_complains(
+        command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, galaxies, sg, sgq"
+    )
     done = command("sgq", "--archive", practice.url, "--n", "100", "--out", tmp_path / "set")
     assert_complains(done, "n=100", "3 classes", "99 or 102")
 
