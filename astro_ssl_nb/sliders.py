@@ -55,7 +55,8 @@ class FigureSlider:
         return (
             '<figure style="background:white;color:black;margin:0;padding:0.5em">'
             f'<label>{name} <input type="range" min="0" max="{len(self.pictures) - 1}" step="1" value="0" '
-            f'aria-valuetext="{first}" oninput="{html.escape(SHOW)}" style="width:12em;max-width:100%;vertical-align:middle"></label> '
+            f'aria-valuetext="{first}" oninput="{html.escape(SHOW)}" '
+            'style="width:12em;max-width:100%;vertical-align:middle"></label> '
             f"<output>{first}</output><div>{images}</div></figure>"
         )
 
