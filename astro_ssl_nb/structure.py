@@ -4,6 +4,8 @@ import numpy as np
 
 # The corners of a cutout are sky and neighbours: an eighth is left out on each side.
 MARGIN = 1 / 8
+MAD = 0.6745  # median absolute deviation of a normal distribution of unit width
+LEAST_LIGHT = 0.1  # of the sum of absolute values, where that is hardly more than noise
 ROWS = 1024  # cutouts read at a time
 
 
@@ -12,8 +14,8 @@ def measure_structure(cutouts):
 
     Asymmetry is the light that changes place when the image is turned by 180 degrees, over all light (Conselice 2003,
     ApJS 147, 1): tails, second nuclei and knots of stars raise it. Gini is 0 where all pixels are equally bright and
-    1 where one has all the light (Lotz, Primack & Madau 2004, AJ 128, 163). Neither is corrected for noise, which
-    raises the asymmetry of faint objects.
+    1 where one has all the light (Lotz, Primack & Madau 2004, AJ 128, 163). What the noise of the pixels adds to the
+    asymmetry, on average, is taken off; Gini keeps it.
 
     Parameters
     ----------
@@ -45,8 +47,12 @@ def measure_structure(cutouts):
 def _structure(images):
     edge = int(images.shape[-1] * MARGIN)
     inner = images[:, edge : images.shape[1] - edge, edge : images.shape[2] - edge]
-    light = np.maximum(np.abs(inner).sum(axis=(1, 2)), 1e-12)
-    asymmetry = np.abs(inner - inner[:, ::-1, ::-1]).sum(axis=(1, 2)) / light
-    pixels = np.sort(np.abs(inner).reshape(len(inner), -1), axis=1)
-    n = pixels.shape[1]
-    return np.stack([asymmetry, pixels @ (2 * np.arange(1, n + 1) - n - 1) / (light * (n - 1))])
+    n = inner[0].size
+    noise = np.median(np.abs(np.diff(images, axis=-1)), axis=(1, 2)) / MAD / np.sqrt(2)
+    of_noise = n * noise * np.sqrt(2 / np.pi)  # the mean of what n pixels of mere noise add to a sum of absolute values
+    absolute = np.maximum(np.abs(inner).sum(axis=(1, 2)), 1e-12)
+    light = np.maximum(absolute - of_noise, LEAST_LIGHT * absolute)
+    moved = np.abs(inner - inner[:, ::-1, ::-1]).sum(axis=(1, 2)) - np.sqrt(2) * of_noise
+    pixels = np.sort(np.abs(inner).reshape(len(inner), n), axis=1)
+    gini = pixels @ (2 * np.arange(1, n + 1) - n - 1) / (absolute * (n - 1))
+    return np.stack([np.clip(moved / light, 0, 2), gini])

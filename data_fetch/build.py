@@ -89,7 +89,7 @@ def fetch(
     size : int, default=32
         Pixels (0.396 arcsec) a side of the cutouts.
     mag_limits : (float, float), optional
-        Model magnitude in r; by default 14 to 21.5 for `pretext`, `sg` and `sgq`, 14 to 19 for `galaxies`, and
+        Model magnitude in r; by default 14 to 21.5 for `pretext`, `sg` and `sgq`, 14 to 18.8 for `galaxies`, and
         whatever it is for the others.
     seed : int, default=0
         Another seed takes other fields.

@@ -155,7 +155,7 @@ DATA_SETS = {
             "galaxies near enough to show a shape, with their measured properties, without labels",
             20_000,
             GALAXIES,
-            mag_limits=(14.0, 19.0),
+            mag_limits=(14.0, 18.8),
         ),
         DataSet(
             "sg",

@@ -34,6 +34,14 @@ def test_light_in_the_corners_does_not_count():
     np.testing.assert_allclose(measured(disk(0, 0, 6) + corner), measured(disk(0, 0, 6)))
 
 
+def test_noise_makes_a_galaxy_hardly_asymmetric():
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 64, 64))
+    galaxy, companion = disk(0, 0, 6), disk(15, 0, 3)
+    asymmetry, _ = measured(galaxy + noise[0], galaxy + companion + noise[1])
+    assert asymmetry[0] < 0.1  # the noise alone sums to more than the light of the galaxy
+    assert abs(asymmetry[1] - 2 * companion.sum() / (galaxy + companion).sum()) < 0.1
+
+
 def test_an_empty_image_has_numbers():
     asymmetry, gini = measured(np.zeros((64, 64)))
     assert asymmetry == gini == 0

@@ -67,7 +67,9 @@ def test_galaxies_share_the_fields_of_the_mergers_but_none_of_their_objects(arch
     mergers = data_fetch.fetch("mg", out=tmp_path / "mg", archive=archive, n=40, bands="r", size=64)
     plan = data_fetch.plan("galaxies", archive=archive, n=100, bands="r", size=64, exclude=[tmp_path / "mg"])
     catalogue = plan.catalogue
-    assert set(catalogue["type"]) == {3} and 14 <= catalogue["modelMag_r"].min() <= catalogue["modelMag_r"].max() <= 19
+    assert (
+        set(catalogue["type"]) == {3} and 14 <= catalogue["modelMag_r"].min() <= catalogue["modelMag_r"].max() <= 18.8
+    )
     of_galaxies, of_mergers = (
         set(table["run", "camcol", "field"].iterrows()) for table in (catalogue, mergers.catalogue)
     )
