@@ -97,6 +97,11 @@ def main():
             pictures=len(cutouts),
             data_sha256=cutouts.checksum(),
             balanced_accuracy=means.round(4).fillna(0).to_dict("split")["data"],
+            verdicts=[
+                [n_labels, *row]
+                for n_labels, found in verdicts.items()
+                for row in found.round(4).fillna(0).values.tolist()
+            ],
             headline=lines,
         )
 

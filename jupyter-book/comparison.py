@@ -31,11 +31,12 @@ def comparisons(summary):
         "curve_morphology": "\n\n".join(curve(task, morphology["balanced_accuracy"][task]) for task in shapes),
         **{
             f"against_{other}": against(few, morphology, other)
-            for other in ("imagenet", "scratch", "photometry", "catalogue")
+            for other in ("imagenet", "scratch", "photometry", "catalogue", "small")
         },
         "clusters": clusters(sections),
         "recipes": recipes(sections.get(RECIPES)),
         "pretext_error": pretext_error(sections.get(PRETRAIN)),
+        "real_pictures": real_pictures(sections.get("own_pictures")),
     }
 
 
@@ -136,6 +137,18 @@ def pretext_error(section):
     columns = ("mae_mag", "mae_of_the_mean_mag", "mae_of_the_catalogue_mag")
     rows = [(band, *(f"{section[column][band]:.3f}" for column in columns)) for band in section["mae_mag"]]
     return table(["Band", "Network (mag)", "Always the mean (mag)", "The catalogue's own (mag)"], rows)
+
+
+def real_pictures(section):
+    """Return the table of what `benchmarks/own_pictures.py` recorded: a backbone against others on real pictures."""
+    if not section:
+        return "*No pictures were tried with this run: `benchmarks/own_pictures.py` with `--record` does it.*"
+    rows = [
+        (size, better, worse, interval(*found, "+z.3f"), holds(*found[1:]))
+        for size, better, worse, *found, _ in section["verdicts"]
+    ]
+    scores = curve("own pictures", section["balanced_accuracy"])
+    return f"{table(['Labels a class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
 
 
 def figure_cells(notebook, words):

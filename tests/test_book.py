@@ -45,6 +45,10 @@ SECTIONS = {
         "verdicts": [["mg", 25, "pretext linear", "catalogue linear", -0.0432, -0.06, -0.02, "the reverse"]],
         "maps": {"pretext": {"nmi": 0.0123, "ari": 0.0456}},
     },
+    "own_pictures": {
+        "balanced_accuracy": [["pretext", "linear", 10, 0.5981, 0.5632, 0.633]],
+        "verdicts": [[10, "pretext linear", "imagenet linear", 0.1142, 0.0031, 0.2253, "yes"]],
+    },
 }
 
 
@@ -197,6 +201,8 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
         "MG 25 linear, linear -0.043 [-0.060, -0.020] the reverse",
         "both linear 0.765 [0.700, 0.800]",
         "MG pretext 0.012 0.046",
+        "10 pretext linear imagenet linear +0.114 [+0.003, +0.225] yes",
+        "pretext linear 0.598 [0.563, 0.633]",
     ):
         assert text in page, text
     for notebook in ("02", "04", "07"):
