@@ -32,28 +32,35 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
     return ssl.CutoutSet.from_image_files([files[str(o)] for o in table["objid"]], table, size=size, crop=crop)
 
 
+def pair(text):
+    """The two sides of NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE, such as pretext={text}")
+    return name, value
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", required=True, help="folder of JPEG, PNG or FITS files")
     parser.add_argument("--labels", required=True, help="CSV file with the columns objid and the label")
     parser.add_argument("--label", default="label", help="the label column (default: label)")
-    parser.add_argument("--backbone", nargs="+", required=True, metavar="NAME=FILE", help="backbones, each with a name")
+    parser.add_argument("--backbone", nargs="+", required=True, type=pair, metavar="NAME=FILE", help="backbones")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
     parser.add_argument("--crop", type=float, default=0.5, help="central fraction of each picture (default: 0.5)")
     parser.add_argument("--drop", nargs="*", default=[], help="labels to leave out")
-    parser.add_argument("--merge", nargs="*", default=[], metavar="LABEL=NAME", help="labels to rename")
+    parser.add_argument("--merge", nargs="*", default=[], type=pair, metavar="LABEL=NAME", help="labels to rename")
     parser.add_argument("--sizes", nargs="*", type=int, default=[10], help="labels a class (default: 10)")
     parser.add_argument("--probes", nargs="*", default=["linear"], help="linear, knn, finetune (default: linear)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arch", default="resnet10t", help="architecture of the arm that starts from nothing")
     parser.add_argument("--record", help="folder of a run: its summary.json, and the book made from it, get the scores")
     options = parser.parse_args()
-    merge = [pair.split("=") for pair in options.merge]
     cutouts = read_pictures(
-        options.images, options.labels, options.label, options.size, options.crop, options.drop, merge
+        options.images, options.labels, options.label, options.size, options.crop, options.drop, options.merge
     )
     pool, test = cutouts.split((0.65, 0.35), seed=0)
-    arms = dict(pair.split("=", 1) for pair in options.backbone) | {"imagenet": "imagenet", "scratch": None}
+    arms = dict(options.backbone) | {"imagenet": "imagenet", "scratch": None}
     curve = ssl.label_curve(
         pool,
         test,

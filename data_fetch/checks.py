@@ -24,9 +24,8 @@ def verify(folder):
 
     Examples
     --------
-    >>> verify("no/such/folder")
-    ['no/such/folder is not a complete CutoutSet: images.npy, catalogue.parquet, card.json missing. Run the same \
-`python -m data_fetch` command again to complete it.']
+    >>> verify("no/such/folder")[0].split(": ")[0]
+    'there is no CutoutSet at no/such/folder'
     """
     folder = Path(folder)
     problems = list(_wrong_checksums(folder))

@@ -36,6 +36,11 @@ def test_a_missing_file_is_named(blobs, tmp_path, name):
         ssl.CutoutSet.open(folder)
 
 
+def test_a_reader_who_skipped_the_first_notebook_is_told_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no CutoutSet at .*nothing.*notebook 01 does.*run = .demo"):
+        ssl.CutoutSet.open(tmp_path / "nothing")
+
+
 def test_a_wrong_row_count_is_refused(blobs, tmp_path):
     folder = blobs[:5].save(tmp_path / "set")
     np.save(folder / "images.npy", blobs.images[:4])

@@ -43,3 +43,10 @@ def test_scores_on_a_folder_are_printed_and_kept_with_a_run(tmp_path):
     assert (size, better, worse, mean, holds) == (4, "ours linear", "imagenet linear", 0, "open") and low <= 0 <= high
     assert other[2] == "scratch linear"
     assert kept["pictures"] == 30 and kept["headline"][0][0] == "own pictures, 4 labels a class"
+
+
+def test_a_backbone_without_a_name_is_refused():
+    command = [sys.executable, str(SCRIPT), "--images", ".", "--labels", "x.csv", "--backbone", "runs/a/b.safetensors"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "'runs/a/b.safetensors' is not of the form NAME=VALUE, such as pretext=runs/a/b.safetensors" in done.stderr

@@ -178,7 +178,7 @@ def test_library_that_is_not_installed_is_named(cutouts, tmp_path, monkeypatch, 
 def test_unknown_format_and_no_set(cutouts, tmp_path):
     with pytest.raises(ValueError, match="unknown format 'csv': choose from fits, hdf5, datasets"):
         export(cutouts[1], tmp_path / "out", "csv")
-    with pytest.raises(FileNotFoundError, match="not a complete CutoutSet"):
+    with pytest.raises(FileNotFoundError, match="there is no CutoutSet at"):
         export(Path(tmp_path / "nothing"), tmp_path / "out")
 
 
