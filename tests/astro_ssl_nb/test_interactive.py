@@ -115,8 +115,9 @@ def test_a_slider_flips_through_figures_without_a_network(page, tmp_path):
         ax.set_facecolor(colour)
         return figure
 
+    open_before = plt.get_fignums()
     slider = ssl.FigureSlider({5: one("red"), "<10>": one("green"), 25: one("blue")}, name="labels", alt="A colour")
-    assert repr(slider) == "FigureSlider: labels = 5, <10>, 25" and plt.get_fignums() == []
+    assert repr(slider) == "FigureSlider: labels = 5, <10>, 25" and plt.get_fignums() == open_before
     site = tmp_path / "page.html"
     body = f"<body><h1>Slider</h1>{slider._repr_html_()}</body>"
     site.write_text(f"<!doctype html><html lang=en><head><meta charset=utf-8><title>One</title></head>{body}</html>")
