@@ -75,6 +75,12 @@ def at_any_distance(x, rng):
     """Turn, shift, rotate and zoom each image of a batch, and add noise: for properties that a distance leaves alone.
 
     Parameters and result are those of `turn_and_shift`; see `SCALE_FREE` for the properties.
+
+    Examples
+    --------
+    >>> import random
+    >>> at_any_distance(torch.ones(2, 3, 32, 32), random.Random(0)).shape
+    torch.Size([2, 3, 32, 32])
     """
     return distort(turn_and_shift(x, rng), rng, gain=0.1)
 

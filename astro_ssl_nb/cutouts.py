@@ -129,12 +129,12 @@ class CutoutSet:
             If the files do not belong together.
         """
         folder = Path(folder)
-        missing = [name for name in FILES if not (folder / name).is_file()]
         if not folder.exists():
             raise FileNotFoundError(
                 f"there is no CutoutSet at {folder}: `python -m data_fetch` makes one. In the course, notebook 01 "
                 'does, for the `run` that its first code cell names (after `make demo`, run = "demo")'
             )
+        missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{folder} is not a complete CutoutSet: {', '.join(missing)} missing. "

@@ -129,13 +129,13 @@ def label_curve(
 
 
 def few_shot_probabilities(
-    train, test, label="class", *, weights, probe="linear", size, seed=0, arch="resnet18", stretch="rgb"
+    train, test, label="class", *, weights, probe="linear", size, seed=0, arch="resnet18", stretch="rgb", cache=None
 ):
     """What one run of `label_curve` says about each test object.
 
     Parameters
     ----------
-    train, test, label, arch, stretch : as in `label_curve`
+    train, test, label, arch, stretch, cache : as in `label_curve`, whose features in the cache are used
     weights : what `label_curve` takes as an arm
     probe : {"linear", "knn", "finetune"}, default="linear"
     size : int
@@ -147,7 +147,7 @@ def few_shot_probabilities(
     DataFrame of shape (len(test), classes)
         The probability of each class; `.idxmax(axis=1)` is the predicted one.
     """
-    arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(None))
+    arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
     subset = labelled_subset(train.labels(label), size, seed)
     return pd.DataFrame(arm.probabilities(probe, subset, size, seed), columns=arm.classes)
 

@@ -1,10 +1,9 @@
 """Figures behind a slider: a part of the page itself, which needs neither a network nor a running kernel."""
 
-import base64
 import html
-import io
 
 import matplotlib.pyplot as plt
+from IPython.core.pylabtools import print_figure
 
 SHOW = (
     "const f=this.closest('figure'), n=+this.value, i=f.querySelectorAll('img');"
@@ -32,7 +31,7 @@ class FigureSlider:
 
     Examples
     --------
-    >>> FigureSlider({Q: plt.figure() for Q in (1, 10)}, name="Q", alt="A galaxy")
+    >>> FigureSlider({Q: plt.subplots()[0] for Q in (1, 10)}, name="Q", alt="A galaxy")
     FigureSlider: Q = 1, 10
     """
 
@@ -40,7 +39,10 @@ class FigureSlider:
         if len(figures) < 2:
             raise ValueError(f"a slider over {len(figures)} figures has nothing to choose: give two or more")
         self.name, self.alt = name, alt
-        self.pictures = {str(value): _png(figure) for value, figure in figures.items()}
+        self.pictures = {}
+        for value, figure in figures.items():
+            self.pictures[str(value)] = print_figure(figure, bbox_inches=None, base64=True)  # all of one size
+            plt.close(figure)
 
     def __repr__(self):
         return f"FigureSlider: {self.name} = {', '.join(self.pictures)}"
@@ -59,10 +61,3 @@ class FigureSlider:
             'style="width:12em;max-width:100%;vertical-align:middle"></label> '
             f"<output>{first}</output><div>{images}</div></figure>"
         )
-
-
-def _png(figure):
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    plt.close(figure)
-    return base64.b64encode(file.getvalue()).decode()

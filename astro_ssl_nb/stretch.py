@@ -37,6 +37,14 @@ def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
     return rgb / rgb.amax(-3, keepdim=True).clamp(min=1)
 
 
+def pixel_noise(images, axis):
+    """Standard deviation of the noise of the pixels, over some axes of images of shape (..., H, W).
+
+    Half the scatter of neighbouring pixels' differences is noise, whatever the objects are.
+    """
+    return np.median(np.abs(np.diff(images, axis=-1)), axis=axis) / 0.6745 / np.sqrt(2)
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A stretch with its constants: what a backbone saw when it was trained, and must see again.
@@ -90,9 +98,7 @@ class Stretch:
         rows = np.random.default_rng(seed).permutation(len(cutouts))[:sample]
         images = cutouts.read(np.sort(rows))
         planes = tuple(bands.index(band) for band in wanted)
-        # Half the scatter of neighbouring pixels' differences is noise, whatever the objects are.
-        pairs = np.diff(images[:, planes].astype(np.float32), axis=-1)
-        noise = np.median(np.abs(pairs), axis=(0, 2, 3)) / 0.6745 / np.sqrt(2)
+        noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
         raw = cls(kind, tuple(wanted), planes, tuple(float(max(n, 1e-6)) for n in noise))
         channels = raw._compress(torch.from_numpy(images))
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)

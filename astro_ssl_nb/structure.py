@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from astro_ssl_nb.stretch import pixel_noise
+
 # The corners of a cutout are sky and neighbours: an eighth is left out on each side.
 MARGIN = 1 / 8
-MAD = 0.6745  # median absolute deviation of a normal distribution of unit width
 LEAST_LIGHT = 0.1  # of the sum of absolute values, where that is hardly more than noise
 ROWS = 1024  # cutouts read at a time
 
@@ -48,8 +49,8 @@ def _structure(images):
     edge = int(images.shape[-1] * MARGIN)
     inner = images[:, edge : images.shape[1] - edge, edge : images.shape[2] - edge]
     n = inner[0].size
-    noise = np.median(np.abs(np.diff(images, axis=-1)), axis=(1, 2)) / MAD / np.sqrt(2)
-    of_noise = n * noise * np.sqrt(2 / np.pi)  # the mean of what n pixels of mere noise add to a sum of absolute values
+    # What n pixels of mere noise add, in the mean, to a sum of absolute values.
+    of_noise = n * pixel_noise(images, axis=(1, 2)) * np.sqrt(2 / np.pi)
     absolute = np.maximum(np.abs(inner).sum(axis=(1, 2)), 1e-12)
     light = np.maximum(absolute - of_noise, LEAST_LIGHT * absolute)
     moved = np.abs(inner - inner[:, ::-1, ::-1]).sum(axis=(1, 2)) - np.sqrt(2) * of_noise

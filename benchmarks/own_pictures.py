@@ -73,15 +73,15 @@ def main():
     )
     means = ssl.mean_intervals(curve, METRIC)
     ours, *others = arms
-    verdicts = {
-        n_labels: ssl.paired_differences(
-            curve,
-            [((ours, probe), (arm, probe)) for probe in options.probes for arm in others],
-            n_labels=n_labels,
-            metric=METRIC,
-        )
+    pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
+    verdicts = [
+        [n_labels, *row]
         for n_labels in options.sizes
-    }
+        for row in ssl.paired_differences(curve, pairs, n_labels=n_labels, metric=METRIC)
+        .round(4)
+        .fillna(0)
+        .values.tolist()
+    ]
     print(
         f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
     )
@@ -91,10 +91,9 @@ def main():
     lines = [
         [
             f"own pictures, {n_labels} labels a class",
-            f"{row.better} minus {row.worse}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            f"{better} minus {worse}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]",
         ]
-        for n_labels, found in verdicts.items()
-        for row in found.itertuples()
+        for n_labels, better, worse, mean, low, high, _ in verdicts
     ]
     print("\n".join(": ".join(line) for line in lines))
     if options.record:
@@ -104,11 +103,7 @@ def main():
             pictures=len(cutouts),
             data_sha256=cutouts.checksum(),
             balanced_accuracy=means.round(4).fillna(0).to_dict("split")["data"],
-            verdicts=[
-                [n_labels, *row]
-                for n_labels, found in verdicts.items()
-                for row in found.round(4).fillna(0).values.tolist()
-            ],
+            verdicts=verdicts,
             headline=lines,
         )
 

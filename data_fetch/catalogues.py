@@ -76,7 +76,7 @@ PHOTOMETRIC = Source(
     PHOTOMETRY | PHOTOZ | REDSHIFT,
     f"f.quality = 3 AND {_GOOD} AND p.type IN (3, 6)",
 )
-GALAXIES = replace(PHOTOMETRIC, where=f"f.quality = 3 AND {_GOOD} AND p.type = 3")
+GALAXIES = replace(PHOTOMETRIC, where=f"{PHOTOMETRIC.where} AND p.type = 3")
 SPECTROSCOPIC = Source(
     "SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID JOIN Field AS f ON f.fieldID = p.fieldID",
     PHOTOMETRY | SPECTRUM,

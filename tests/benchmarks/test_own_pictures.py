@@ -21,18 +21,7 @@ def test_scores_on_a_folder_are_printed_and_kept_with_a_run(tmp_path):
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / f"p{number}.png")
     Table({"objid": [f"p{number}" for number in range(len(names))], "label": names}).write(tmp_path / "labels.csv")
     command = [sys.executable, SCRIPT, "--images", tmp_path / "images", "--labels", tmp_path / "labels.csv"]
-    command += [
-        "--backbone",
-        "ours=imagenet",
-        "--drop",
-        "unsure",
-        "--merge",
-        "night=dark",
-        "--sizes",
-        "4",
-        "--seeds",
-        "2",
-    ]
+    command += "--backbone ours=imagenet --drop unsure --merge night=dark --sizes 4 --seeds 2".split()
     done = subprocess.run([*map(str, command), "--record", str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "30 cutouts of 64 x 64 pixels" in done.stdout and "10 test pictures" in done.stdout
