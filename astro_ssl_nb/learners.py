@@ -8,6 +8,7 @@ from fastai.basics import params
 from fastai.learner import Learner, Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, F1Score, accuracy
+from fastai.optimizer import OptimWrapper
 from fastcore.meta import delegates
 from torch import nn
 
@@ -138,12 +139,30 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
         )
     model = nn.Sequential(backbone, head)
     model = model.to(memory_format=torch.channels_last)
+    kwargs.setdefault("opt_func", adamw)
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter or stages, **kwargs)
     learn.add_cb(MixedPrecision())
     learn.arch = arch
     if weights is not None:
         learn.freeze()
     return learn
+
+
+def adamw(params, *, lr, **kwargs):
+    """AdamW with the constants of fastai's `Adam`, in the fused form of torch.
+
+    fastai's own is written in Python, a parameter at a time: beside a small network on small images it costs a tenth of
+    the training. Unlike there, weight decay acts on norms and biases too.
+
+    Parameters
+    ----------
+    params : list of lists of Parameter
+    lr : float
+    **kwargs
+        Other constants than these, as `torch.optim.AdamW` takes them.
+    """
+    constants = {"betas": (0.9, 0.99), "eps": 1e-5, "weight_decay": 0.01, "fused": True}
+    return OptimWrapper(params, torch.optim.AdamW, lr=lr, **constants | kwargs)
 
 
 def stages(model):

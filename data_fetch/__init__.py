@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "frames": ["Frame", "FrameError"],
         "archive": ["Archive", "ArchiveError", "open_archive"],
         "folder": ["FetchError"],
-        "catalogues": ["DATA_SETS"],
+        "catalogues": ["DATA_SETS", "efigi_task"],
         "plans": ["Plan"],
         "build": ["fetch", "plan"],
         "checks": ["verify"],

@@ -92,6 +92,8 @@ def _fetch(arguments):
   sg, sgq         stars and galaxies; the same and quasars: labels from spectra
   mg              merging galaxies and others, by the votes of Galaxy Zoo
   ef2, ef4, ef15  galaxies of EFIGI in 2, 4 and 15 classes
+  efigi           all of them with their Hubble types, to make those three of
+  galaxies        galaxies without labels, large enough to show a shape
   positions FILE  your own list (CSV, ECSV, FITS, VOTable), with columns ra and dec in degrees and any others
 
 other commands, each with --help:

@@ -76,7 +76,7 @@ def fetch(
 
     Parameters
     ----------
-    name : {"pretext", "galaxies", "sg", "sgq", "mg", "ef2", "ef4", "ef15", "positions"}
+    name : {"pretext", "galaxies", "sg", "sgq", "mg", "ef2", "ef4", "ef15", "efigi", "positions"}
         See `data_fetch.DATA_SETS`.
     out : path-like
         The folder of the CutoutSet.

@@ -104,6 +104,7 @@ STAGES = dict(enumerate(("S0/a", "Sa", "Sab", "Sb", "Sbc", "Sc", "Scd", "Sd", "S
 STAGES = {-5: "E", -3: "S0-", -2: "S0", -1: "S0+"} | STAGES
 _ELLIPTICAL = dict.fromkeys((-6, -5, -4), "elliptical")
 _SPIRAL = dict.fromkeys(range(10), "spiral")
+_ALL_TYPES = {-6: "cE", -4: "cD"} | STAGES | {11: "dE"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class DataSet:
     ----------
     name, summary : str
     n : int or None
-        The size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336, who have no `galaxies`.
+        The size in Martinazzo, Espadoto & Hirata (2020), arXiv:2004.11336, who have neither `galaxies` nor
+        `efigi`.
     source : Source
     classes : dict of str to str
         Label and the SQL condition for it; all have the same number of objects.
@@ -181,6 +183,7 @@ DATA_SETS = {
             GALAXY_ZOO,
             {"MERGING": "z.p_mg > 0.4", "OTHER": "z.p_mg < 0.1"},
         ),
+        DataSet("efigi", "all galaxies of EFIGI with their Hubble types", None, POSITIONS, types=_ALL_TYPES),
         DataSet("ef2", "elliptical and spiral galaxies of EFIGI", 3_604, POSITIONS, types=_ELLIPTICAL | _SPIRAL),
         DataSet(
             "ef4",
@@ -193,6 +196,43 @@ DATA_SETS = {
         DataSet("positions", "objects at the positions of a list", None, POSITIONS),
     )
 }
+
+
+def efigi_task(efigi, name):
+    """The galaxies of the set `efigi` that one of its tasks takes, in the classes of that task.
+
+    The three tasks share nearly all their galaxies: fetched once as `efigi`, they serve all of them.
+
+    Parameters
+    ----------
+    efigi : CutoutSet
+        With the column `t_type`.
+    name : {"ef2", "ef4", "ef15"}
+
+    Returns
+    -------
+    CutoutSet, which shares the images; `class` in its catalogue is the class of the task
+
+    Raises
+    ------
+    ValueError
+        If there is no such task.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import CutoutSet
+    >>> galaxies = Table({"t_type": [-5, -2, 4, 11]})
+    >>> cutouts = CutoutSet.from_arrays(np.zeros((4, 1, 8, 8)), galaxies, bands="r")
+    >>> [efigi_task(cutouts, name).labels("class").tolist() for name in ("ef2", "ef4")]
+    [['elliptical', 'spiral'], ['elliptical', 'lenticular', 'spiral']]
+    """
+    tasks = [task for task, data_set in DATA_SETS.items() if data_set.types and task != "efigi"]
+    if name not in tasks:
+        raise ValueError(f"{name!r} is no task of EFIGI: choose from {', '.join(tasks)}")
+    types = DATA_SETS[name].types
+    part = efigi[np.isin(efigi.catalogue["t_type"], list(types))]
+    return part.with_columns(**{"class": [types[t_type] for t_type in part.catalogue["t_type"]]})
 
 
 def field_hash(run, camcol, field, seed):

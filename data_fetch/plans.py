@@ -180,7 +180,7 @@ def _choose(request, archive, folder):
     else:
         catalogue, sql = draw(archive, data_set, request, excluded, folder)
     catalogue.meta = {"sql": sql, "unmatched": unmatched, "excluded": excluded.counts}
-    if data_set.types and request.n is None:
+    if data_set.types and data_set.n and request.n is None:
         catalogue.meta["expected"] = data_set.n
     return catalogue
 

@@ -45,6 +45,20 @@ def test_the_paper_leaves_out_these_types():
     assert len(set(DATA_SETS["ef15"].types.values())) == 15
 
 
+def test_one_fetch_of_efigi_serves_its_three_tasks(archive, tmp_path):
+    efigi = data_fetch.fetch("efigi", out=tmp_path / "efigi", archive=archive, n=12, bands="r")
+    t_type = np.asarray(efigi.catalogue["t_type"])
+    for name, types in (("ef2", [*range(-6, -3), *range(10)]), ("ef4", range(-6, 11)), ("ef15", [-5, *range(-3, 11)])):
+        task = data_fetch.efigi_task(efigi, name)
+        assert list(task.catalogue["objid"]) == list(efigi.catalogue["objid"][np.isin(t_type, list(types))])
+        alone = data_fetch.plan(name, archive=archive).catalogue
+        classes = dict(zip(alone["objid"], alone["class"], strict=True))
+        assert list(task.labels("class")) == [classes[objid] for objid in task.catalogue["objid"]]
+        np.testing.assert_array_equal(task.images, efigi.images[np.isin(t_type, list(types))])
+    with pytest.raises(ValueError, match="'mg' is no task of EFIGI: choose from ef2, ef4, ef15"):
+        data_fetch.efigi_task(efigi, "mg")
+
+
 def test_fewer_galaxies_of_efigi_are_a_draw_that_a_seed_repeats(archive):
     few, more, other = (
         set(data_fetch.plan("ef4", archive=archive, n=n, seed=seed).catalogue["objid"])
