@@ -1,6 +1,7 @@
 """An arm of a label curve: what a classifier starts from, whether pixels, pretrained features or catalogue columns."""
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone
 from astro_ssl_nb.caches import digest, file_digest
@@ -96,10 +97,12 @@ class Arm:
 
         train, test = self.parts
         arch = self.arch if self.weights is None else None
-        learn = few_shot_learner(
-            train[subset], self.label, weights=self.weights, arch=arch, stretch=self.stretch, seed=seed
-        )
-        scores = forward(learn.model, test, self.stretch)
+        # One thread, since the last digits depend on their number, and others may be trained on the other cores.
+        with threadpool_limits(1):
+            learn = few_shot_learner(
+                train[subset], self.label, weights=self.weights, arch=arch, stretch=self.stretch, seed=seed
+            )
+            scores = forward(learn.model, test, self.stretch)
         return torch.from_numpy(scores).softmax(1).numpy()
 
     def _embedded(self, k, seed):

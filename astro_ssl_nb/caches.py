@@ -44,6 +44,10 @@ class Cache:
                 continue
             self.runs[key] = result
 
+    def has(self, identity):
+        """Whether the log has a finished run."""
+        return digest(self.code, identity) in self.runs
+
     def run(self, identity, compute):
         """The dict that `compute()` gives, from the log where it is there; a finished run is logged at once."""
         if self.folder is None:

@@ -2,6 +2,7 @@
 
 import time
 
+import joblib
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -11,6 +12,8 @@ from astro_ssl_nb.caches import Cache
 
 PROBES = ("linear", "knn", "finetune")
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
+# Networks that are fine-tuned side by side at most, however many cores there are: each takes about a gigabyte.
+WORKERS = 8
 # Bins of confidence in the expected calibration error.
 ECE_BINS = 10
 
@@ -112,20 +115,38 @@ def label_curve(
         name: Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=cache)
         for name, weights in arms.items()
     }
-    runs = [(name, probe) for name, arm in arms.items() for probe in probes if probe != "finetune" or arm.trainable]
-    rows = []
-    with tqdm(total=len(runs) * len(subsets), desc="label curve", unit="run") as bar:
-        for name, probe in runs:
-            for (size, seed), subset in subsets.items():
-                result = cache.run(
-                    (arms[name].identity, probe, size, seed),
-                    lambda: _run(arms[name], probe, subset, size, seed, y_test),  # noqa: B023 (called at once)
-                )
-                rows.append({"arm": name, "probe": probe, "n_labels": size, "seed": seed, **result})
-                bar.update()
-                bar.set_postfix_str(f"{name} {probe} {size}: {result['accuracy']:.3f}")
-            arms[name].forget()
-    return pd.DataFrame(rows)
+    runs = [
+        (name, probe, size, seed)
+        for name, arm in arms.items()
+        for probe in probes
+        if probe != "finetune" or arm.trainable
+        for size, seed in subsets
+    ]
+
+    def call(run):
+        name, probe, size, seed = run
+        return arms[name], probe, subsets[size, seed], size, seed, y_test
+
+    def identity(run):
+        return arms[run[0]].identity, *run[1:]
+
+    # An arm whose frozen probes are done lets go of its features; random features serve all probes of their seed.
+    frozen = sorted((run for run in runs if run[1] != "finetune"), key=lambda run: (list(arms).index(run[0]), run[3]))
+    tuned = [run for run in runs if run[1] == "finetune"]
+    new = _side_by_side([call(run) for run in tuned if not cache.has(identity(run))])
+    results, before = {}, None
+    with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
+        for run in frozen + tuned:
+            name, probe, size, _ = run
+            if before not in (None, name):
+                arms[before].forget()
+            before = name
+            compute = (lambda: next(new)) if probe == "finetune" else (lambda: _run(*call(run)))  # noqa: B023
+            results[run] = cache.run(identity(run), compute)  # which calls it at once
+            bar.update()
+            bar.set_postfix_str(f"{name} {probe} {size}: {results[run]['accuracy']:.3f}")
+    names = ("arm", "probe", "n_labels", "seed")
+    return pd.DataFrame([dict(zip(names, run, strict=True)) | results[run] for run in runs])
 
 
 def few_shot_probabilities(
@@ -150,6 +171,20 @@ def few_shot_probabilities(
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
     subset = labelled_subset(train.labels(label), size, seed)
     return pd.DataFrame(arm.probabilities(probe, subset, size, seed), columns=arm.classes)
+
+
+def _side_by_side(calls):
+    """What `_run` gives for each of some calls, in order, started with the first that is asked for.
+
+    Small networks leave most of a processor idle when all its cores work on one of them, so each gets a core.
+    """
+    from torch import cuda
+
+    workers = min(len(calls), joblib.cpu_count(), WORKERS)
+    if workers < 2 or cuda.is_available():
+        yield from (_run(*call) for call in calls)
+    else:
+        yield from joblib.Parallel(workers, return_as="generator")(joblib.delayed(_run)(*call) for call in calls)
 
 
 def _run(arm, probe, subset, size, seed, truth):
