@@ -27,14 +27,14 @@ def linear_probe(size, seed, *, columns=False):
         The inputs are catalogue columns and not features: gradient boosting is a candidate beside it, since magnitudes
         need not separate classes by a plane.
     """
-    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels.
-    rotate = [] if columns else [PCA(svd_solver="full")]
-    model = make_pipeline(*_prepared(), *rotate, LogisticRegression(max_iter=1000))
-    grid = [{"logisticregression__C": STRENGTHS}]
+    model = LogisticRegression(max_iter=1000)
     if columns:
         boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
-        grid.append({"logisticregression": [boosting]})
-    return _searched(model, grid, size, seed)
+        grid = [{"logisticregression__C": STRENGTHS}, {"logisticregression": [boosting]}]
+        return _searched(make_pipeline(*_prepared(), model), grid, size, seed)
+    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels. It takes longer than
+    # all that comes after, and looks at no label: done once, and not again for each fold.
+    return make_pipeline(*_prepared(), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
 def knn_probe(size, seed):
@@ -50,8 +50,8 @@ def as_linear_layer(probe):
 
     Two classes get the scores -s / 2 and s / 2, so that the softmax of the layer is the probability of the probe.
     """
-    model = getattr(probe, "best_estimator_", probe)
-    _, scaler, rotation, classifier = (step for _, step in model.steps)
+    _, scaler, rotation, search = (step for _, step in probe.steps)
+    classifier = getattr(search, "best_estimator_", search)
     weight = classifier.coef_ @ rotation.components_
     bias = classifier.intercept_ - weight @ rotation.mean_
     weight, bias = weight / scaler.scale_, bias - weight @ (scaler.mean_ / scaler.scale_)
