@@ -133,7 +133,8 @@ def label_curve(
     # An arm whose frozen probes are done lets go of its features; random features serve all probes of their seed.
     frozen = sorted((run for run in runs if run[1] != "finetune"), key=lambda run: (list(arms).index(run[0]), run[3]))
     tuned = [run for run in runs if run[1] == "finetune"]
-    new = _side_by_side([call(run) for run in tuned if not cache.has(identity(run))])
+    new = [run for run in tuned if not cache.has(identity(run))]
+    found = _side_by_side([call(run) for run in new])
     results, before = {}, None
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
         for run in frozen + tuned:
@@ -141,8 +142,9 @@ def label_curve(
             if before not in (None, name):
                 arms[before].forget()
             before = name
-            compute = (lambda: next(new)) if probe == "finetune" else (lambda: _run(*call(run)))  # noqa: B023
-            results[run] = cache.run(identity(run), compute)  # which calls it at once
+            # Asked for even where an arm of the same weights has put it into the cache since, to keep the order.
+            result = next(found) if run in new else None
+            results[run] = cache.run(identity(run), lambda: result or _run(*call(run)))  # noqa: B023 (called at once)
             bar.update()
             bar.set_postfix_str(f"{name} {probe} {size}: {results[run]['accuracy']:.3f}")
     names = ("arm", "probe", "n_labels", "seed")

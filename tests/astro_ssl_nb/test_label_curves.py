@@ -86,6 +86,21 @@ def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch)
     assert len(later) == len(whole), "other labels are another curve"
 
 
+def test_networks_are_tuned_alike_alone_side_by_side_and_under_two_names(parts, backbone, tmp_path, monkeypatch):
+    train, _, test = parts
+    arms = {"pretext": backbone, "again": backbone, "scratch": None}
+    options = {"probes": ("finetune",), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
+    side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
+
+    from astro_ssl_nb import label_curves
+
+    monkeypatch.setattr(label_curves, "WORKERS", 1)
+    alone = ssl.label_curve(train, test, arms=arms, **options)
+    pd.testing.assert_frame_equal(side_by_side.drop(columns="seconds"), alone.drop(columns="seconds"))
+    first, second = (alone[alone.arm == name].brier.tolist() for name in ("pretext", "again"))
+    assert first == second and first != alone[alone.arm == "scratch"].brier.tolist()
+
+
 def test_probabilities_are_those_that_the_curve_scores(curve, parts, backbone):
     train, _, test = parts
     said = ssl.few_shot_probabilities(train, test, weights=backbone, size=12, seed=1, arch="resnet10t")
