@@ -10,7 +10,7 @@ import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.torch_core import get_model, rank_distrib
 
-FORMAT = 1
+FORMAT = 2  # 1 held the state of another optimiser
 
 
 class Checkpoint(Callback):

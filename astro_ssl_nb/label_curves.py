@@ -12,8 +12,8 @@ from astro_ssl_nb.caches import Cache
 
 PROBES = ("linear", "knn", "finetune")
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
-# Networks that are fine-tuned side by side at most, however many cores there are: each takes about a gigabyte.
-WORKERS = 8
+# Networks that are fine-tuned side by side at most, however many cores there are: each was seen to take up to 1.6 GB.
+WORKERS = 4
 # Bins of confidence in the expected calibration error.
 ECE_BINS = 10
 
@@ -130,23 +130,27 @@ def label_curve(
     def identity(run):
         return arms[run[0]].identity, *run[1:]
 
-    # An arm whose frozen probes are done lets go of its features; random features serve all probes of their seed.
-    frozen = sorted((run for run in runs if run[1] != "finetune"), key=lambda run: (list(arms).index(run[0]), run[3]))
+    frozen = [run for run in runs if run[1] != "finetune"]
     tuned = [run for run in runs if run[1] == "finetune"]
-    new = [run for run in tuned if not cache.has(identity(run))]
-    found = _side_by_side([call(run) for run in new])
-    results, before = {}, None
+    results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
-        for run in frozen + tuned:
-            name, probe, size, _ = run
-            if before not in (None, name):
-                arms[before].forget()
-            before = name
-            # Asked for even where an arm of the same weights has put it into the cache since, to keep the order.
-            result = next(found) if run in new else None
-            results[run] = cache.run(identity(run), lambda: result or _run(*call(run)))  # noqa: B023 (called at once)
+
+        def note(run, compute):
+            results[run] = cache.run(identity(run), compute)
             bar.update()
-            bar.set_postfix_str(f"{name} {probe} {size}: {results[run]['accuracy']:.3f}")
+            bar.set_postfix_str(f"{run[0]} {run[1]} {run[2]}: {results[run]['accuracy']:.3f}")
+
+        for name, arm in arms.items():
+            # By seed, for random features are those of a seed: all probes share them.
+            for run in sorted((run for run in frozen if run[0] == name), key=lambda run: run[3]):
+                note(run, lambda: _run(*call(run)))  # noqa: B023 (called at once)
+            arm.forget()
+        new = [run for run in tuned if not cache.has(identity(run))]
+        found = _side_by_side([call(run) for run in new])
+        for run in tuned:
+            # Taken even where an arm of the same weights has put it into the cache since, to keep the order.
+            result = next(found) if run in new else None
+            note(run, lambda: result)  # noqa: B023 (called at once)
     names = ("arm", "probe", "n_labels", "seed")
     return pd.DataFrame([dict(zip(names, run, strict=True)) | results[run] for run in runs])
 

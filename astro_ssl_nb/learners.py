@@ -58,7 +58,7 @@ def property_learner(dls, arch="resnet18", *, weights=None, uncertainty=False, l
     metrics : list, optional
         By default the mean absolute error of each property in its unit.
     **kwargs
-        Passed to `fastai.learner.Learner`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` is `adamw` of this module, and `splitter` is `stages`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     dropout : float, default=0.25
         Before the last layer.
     **kwargs
-        Passed to `fastai.learner.Learner`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` is `adamw` of this module, and `splitter` is `stages`.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def _backbone_for(dls, weights, arch):
     return backbone, card["arch"]
 
 
-def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, **kwargs):
+def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, opt_func=None, **kwargs):
     backbone, arch = _backbone_for(dls, weights, arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(dls.seed)
@@ -139,8 +139,8 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
         )
     model = nn.Sequential(backbone, head)
     model = model.to(memory_format=torch.channels_last)
-    kwargs.setdefault("opt_func", adamw)
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter or stages, **kwargs)
+    splitter, opt_func = splitter or stages, opt_func or adamw
+    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter, opt_func=opt_func, **kwargs)
     learn.add_cb(MixedPrecision())
     learn.arch = arch
     if weights is not None:

@@ -32,8 +32,8 @@ def linear_probe(size, seed, *, columns=False):
         boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
         grid = [{"logisticregression__C": STRENGTHS}, {"logisticregression": [boosting]}]
         return _searched(make_pipeline(*_prepared(), model), grid, size, seed)
-    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels. It takes longer than
-    # all that comes after, and looks at no label: done once, and not again for each fold.
+    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels. It looks at no label:
+    # done once, and not again for each fold.
     return make_pipeline(*_prepared(), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
