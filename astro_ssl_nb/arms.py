@@ -1,7 +1,6 @@
 """An arm of a label curve: what a classifier starts from, whether pixels, pretrained features or catalogue columns."""
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone
 from astro_ssl_nb.caches import digest, file_digest
@@ -54,56 +53,46 @@ class Arm:
         """Whether there is a network to fine-tune."""
         return self.images and not self.columns
 
+    @property
+    def fixed(self):
+        """Whether the features are the same for all seeds; only random weights depend on the seed."""
+        return not self.images or self.weights is not None
+
     def forget(self):
         """Let go of the features."""
         self.found, self.found_seed = None, None
 
     def features(self, seed):
-        """Features, columns or both side by side, of both parts; only random weights depend on the seed."""
-        fixed = not self.images or self.weights is not None
-        if self.found is None or (not fixed and self.found_seed != seed):
-            if self.images and not fixed:
+        """Features, columns or both side by side, of both parts."""
+        if self.found is None or (not self.fixed and self.found_seed != seed):
+            if not self.fixed:
                 self.backbone = create_backbone(self.arch, self.stretch.n_channels, seed=seed)
             self.found_seed = seed
             self.found = [
                 np.hstack(
-                    ([self._embedded(k, None if fixed else seed)] if self.images else [])
+                    ([self._embedded(k, None if self.fixed else seed)] if self.images else [])
                     + ([property_values(part.catalogue, self.columns)] if self.columns else [])
                 )
                 for k, part in enumerate(self.parts)
             ]
         return self.found
 
-    def prepare(self, probe, seed):
-        """Compute what all runs of a probe share, so that it does not count as the time of the first."""
+    def task(self, probe, subset, size, seed):
+        """What trains a probe on some rows of the training set and predicts the test set: a function and its arguments.
+
+        They are all that another process needs to do it.
+        """
         if probe != "finetune":
-            self.features(seed)
+            from astro_ssl_nb.probes import frozen_probabilities
 
-    def probabilities(self, probe, subset, size, seed):
-        """Class probabilities of the test set by a probe trained on some rows of the training set, (N, K) array."""
-        if probe == "finetune":
-            return self._finetuned(subset, seed)
-        from astro_ssl_nb.probes import knn_probe, linear_probe
+            x_train, x_test = self.features(seed)
+            options = {"size": size, "seed": seed, "columns": not self.images}
+            return frozen_probabilities, (probe, x_train[subset], self.y[subset], x_test), options
+        from astro_ssl_nb.finetuning import finetuned_probabilities
 
-        make = {"linear": linear_probe, "knn": knn_probe}[probe]
-        options = {"columns": True} if probe == "linear" and not self.images else {}
-        x_train, x_test = self.features(seed)
-        return make(size, seed, **options).fit(x_train[subset], self.y[subset]).predict_proba(x_test)
-
-    def _finetuned(self, subset, seed):
-        import torch
-
-        from astro_ssl_nb.finetuning import few_shot_learner
-
-        train, test = self.parts
         arch = self.arch if self.weights is None else None
-        # One thread, since the last digits depend on their number, and others may be trained on the other cores.
-        with threadpool_limits(1):
-            learn = few_shot_learner(
-                train[subset], self.label, weights=self.weights, arch=arch, stretch=self.stretch, seed=seed
-            )
-            scores = forward(learn.model, test, self.stretch)
-        return torch.from_numpy(scores).softmax(1).numpy()
+        options = {"weights": self.weights, "arch": arch, "stretch": self.stretch, "seed": seed}
+        return finetuned_probabilities, (self.parts[0], subset, self.parts[1], self.label), options
 
     def _embedded(self, k, seed):
         return self.cache.array(

@@ -85,6 +85,12 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     return learn
 
 
+def finetuned_probabilities(train, subset, test, label, **options):
+    """Class probabilities of a test set, (N, K) array, by `few_shot_learner` on some rows of a training set."""
+    learn = few_shot_learner(train[subset], label, **options)
+    return torch.from_numpy(forward(learn.model, test, learn.dls.stretch)).softmax(1).numpy()
+
+
 def _probe_head(learn, labelled, label, seed):
     """The linear probe on the features of the learner's backbone, as a layer."""
     names = labelled.labels(label)

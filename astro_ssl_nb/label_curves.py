@@ -5,6 +5,8 @@ import time
 import joblib
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
+from torch import cuda
 from tqdm import tqdm
 
 from astro_ssl_nb.arms import Arm
@@ -12,7 +14,7 @@ from astro_ssl_nb.caches import Cache
 
 PROBES = ("linear", "knn", "finetune")
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
-# Networks that are fine-tuned side by side at most, however many cores there are: each was seen to take up to 1.6 GB.
+# Probes side by side at most, however many cores there are: a network that is fine-tuned was seen to take up to 1.6 GB.
 WORKERS = 4
 # Bins of confidence in the expected calibration error.
 ECE_BINS = 10
@@ -110,7 +112,7 @@ def label_curve(
         raise ValueError(f"nothing to run: {len(arms)} arms, sizes {tuple(sizes)}, {seeds} seeds")
     y_train, y_test = train.labels(label), test.labels(label)
     subsets = {(size, seed): labelled_subset(y_train, size, seed) for seed in range(seeds) for size in sizes}
-    cache = Cache(cache)
+    cache, classes = Cache(cache), np.unique(y_train)
     arms = {
         name: Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=cache)
         for name, weights in arms.items()
@@ -123,34 +125,30 @@ def label_curve(
         for size, seed in subsets
     ]
 
-    def call(run):
-        name, probe, size, seed = run
-        return arms[name], probe, subsets[size, seed], size, seed, y_test
-
-    def identity(run):
-        return arms[run[0]].identity, *run[1:]
-
     frozen = [run for run in runs if run[1] != "finetune"]
     tuned = [run for run in runs if run[1] == "finetune"]
     results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
 
-        def note(run, compute):
-            results[run] = cache.run(identity(run), compute)
-            bar.update()
-            bar.set_postfix_str(f"{run[0]} {run[1]} {run[2]}: {results[run]['accuracy']:.3f}")
+        def do(some, workers=WORKERS):
+            identities = {run: (arms[run[0]].identity, *run[1:]) for run in some}
+            new = [run for run in some if not cache.has(identities[run])]
+            tasks = [arms[name].task(probe, subsets[size, seed], size, seed) for name, probe, size, seed in new]
+            found = _side_by_side(tasks, y_test, classes, workers)
+            for run in some:
+                # Taken even where an arm of the same weights has put it into the cache since, to keep the order.
+                result = next(found) if run in new else None
+                results[run] = cache.run(identities[run], lambda: result)  # noqa: B023 (called at once)
+                bar.update()
+                bar.set_postfix_str(f"{run[0]} {run[1]} {run[2]}: {results[run]['accuracy']:.3f}")
 
         for name, arm in arms.items():
-            # By seed, for random features are those of a seed: all probes share them.
-            for run in sorted((run for run in frozen if run[0] == name), key=lambda run: run[3]):
-                note(run, lambda: _run(*call(run)))  # noqa: B023 (called at once)
+            mine = [run for run in frozen if run[0] == name]
+            # All runs of an arm share its features, or those of a seed where they are random.
+            for some in [mine] if arm.fixed else [[run for run in mine if run[3] == seed] for seed in range(seeds)]:
+                do(some)
             arm.forget()
-        new = [run for run in tuned if not cache.has(identity(run))]
-        found = _side_by_side([call(run) for run in new])
-        for run in tuned:
-            # Taken even where an arm of the same weights has put it into the cache since, to keep the order.
-            result = next(found) if run in new else None
-            note(run, lambda: result)  # noqa: B023 (called at once)
+        do(tuned, workers=1 if cuda.is_available() else WORKERS)
     names = ("arm", "probe", "n_labels", "seed")
     return pd.DataFrame([dict(zip(names, run, strict=True)) | results[run] for run in runs])
 
@@ -176,29 +174,30 @@ def few_shot_probabilities(
     """
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
     subset = labelled_subset(train.labels(label), size, seed)
-    return pd.DataFrame(arm.probabilities(probe, subset, size, seed), columns=arm.classes)
+    return pd.DataFrame(_probabilities(*arm.task(probe, subset, size, seed)), columns=arm.classes)
 
 
-def _side_by_side(calls):
-    """What `_run` gives for each of some calls, in order, started with the first that is asked for.
-
-    Small networks leave most of a processor idle when all its cores work on one of them, so each gets a core.
-    """
-    from torch import cuda
-
-    workers = min(len(calls), joblib.cpu_count(), WORKERS)
-    if workers < 2 or cuda.is_available():
-        yield from (_run(*call) for call in calls)
+def _side_by_side(tasks, truth, classes, workers):
+    """The results of some tasks, in order. Small models leave most of a processor idle, so each gets a core."""
+    workers = min(len(tasks), joblib.cpu_count(), workers)
+    if workers < 2:
+        yield from (_run(task, truth, classes) for task in tasks)
     else:
-        yield from joblib.Parallel(workers, return_as="generator")(joblib.delayed(_run)(*call) for call in calls)
+        run = joblib.delayed(_run)
+        yield from joblib.Parallel(workers, return_as="generator")(run(task, truth, classes) for task in tasks)
 
 
-def _run(arm, probe, subset, size, seed, truth):
-    arm.prepare(probe, seed)
+def _run(task, truth, classes):
     start = time.perf_counter()
-    probabilities = arm.probabilities(probe, subset, size, seed)
+    probabilities = _probabilities(*task)
     seconds = time.perf_counter() - start
-    return {**classification_scores(truth, probabilities, arm.classes), "seconds": seconds}
+    return {**classification_scores(truth, probabilities, classes), "seconds": seconds}
+
+
+def _probabilities(function, arguments, options):
+    # One thread: the last digits depend on their number, and others may be at work on the other cores.
+    with threadpool_limits(1):
+        return function(*arguments, **options)
 
 
 def classification_scores(truth, probabilities, classes):

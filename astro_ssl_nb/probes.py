@@ -32,17 +32,29 @@ def linear_probe(size, seed, *, columns=False):
         boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
         grid = [{"logisticregression__C": STRENGTHS}, {"logisticregression": [boosting]}]
         return _searched(make_pipeline(*_prepared(), model), grid, size, seed)
-    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels. It looks at no label:
-    # done once, and not again for each fold.
+    # PCA only rotates: the solution is the same, found in as many dimensions as there are labels.
     return make_pipeline(*_prepared(), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
 def knn_probe(size, seed):
     """k nearest neighbours, k chosen by cross-validation, unfitted."""
-    model = make_pipeline(*_prepared(), KNeighborsClassifier(1))
     in_fold = size - -(-size // min(5, size)) if size > 1 else 1
-    grid = {"kneighborsclassifier__n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
-    return _searched(model, grid, size, seed)
+    grid = {"n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
+    return make_pipeline(*_prepared(), _searched(KNeighborsClassifier(1), grid, size, seed))
+
+
+def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False):
+    """Class probabilities of a test set, (N, K) array, by a probe on frozen features or columns.
+
+    Parameters
+    ----------
+    probe : {"linear", "knn"}
+    x, y : features (n, D) of the labelled objects, and their classes
+    x_test : ndarray of shape (N, D)
+    size, seed, columns : as in `linear_probe`
+    """
+    model = linear_probe(size, seed, columns=columns) if probe == "linear" else knn_probe(size, seed)
+    return model.fit(x, y).predict_proba(x_test)
 
 
 def as_linear_layer(probe):
@@ -61,6 +73,7 @@ def as_linear_layer(probe):
 
 
 def _prepared():
+    # It looks at no label: outside the search, it is done once and not again for each fold.
     return SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
 
 

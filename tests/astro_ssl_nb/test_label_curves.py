@@ -59,6 +59,7 @@ def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch)
 
     from astro_ssl_nb import label_curves
 
+    monkeypatch.setattr(label_curves, "WORKERS", 1)  # in this process, where it can be interrupted
     run, done = label_curves._run, []
 
     def killed_after_three(*args):
@@ -86,10 +87,10 @@ def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch)
     assert len(later) == len(whole), "other labels are another curve"
 
 
-def test_networks_are_tuned_alike_alone_side_by_side_and_under_two_names(parts, backbone, tmp_path, monkeypatch):
+def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backbone, tmp_path, monkeypatch):
     train, _, test = parts
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
-    options = {"probes": ("finetune",), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
+    options = {"probes": ("linear", "finetune"), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
 
     from astro_ssl_nb import label_curves
