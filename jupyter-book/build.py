@@ -32,7 +32,7 @@ COURSE = PAGES.parent / "notebooks"
 sys.path.insert(0, str(COURSE))
 from parameters import read_preset, resolve_parameters  # noqa: E402
 
-FINISHED_BAR = re.compile(r"(?:\s|<style>[^<]*</style>|<div></div>)+")  # what is left of a progress bar: an empty box
+FINISHED_BAR = re.compile(r"(?:\s|<style>[^<]*</style>|<div></div>)*")  # what is left of a progress bar: an empty box
 PRESETS = ("quick", "laptop")  # those that the page of parameters shows
 WIDGETS = "application/vnd.jupyter.widget-view+json"
 
@@ -110,7 +110,7 @@ def copy_notebooks(run, book, summary):
             for output in cell.get("outputs", []):
                 output.get("data", {}).pop(WIDGETS, None)  # a page cannot show it without asking another host
             if cell.cell_type == "code":
-                cell.outputs = [output for output in cell.outputs if not FINISHED_BAR.fullmatch(html_of(output))]
+                cell.outputs = [output for output in cell.outputs if not finished_bar(output)]
         clean[name] = copy.deepcopy(notebook)
         hide_solutions(notebook)
         link_terms(notebook, terms)
@@ -118,9 +118,10 @@ def copy_notebooks(run, book, summary):
     return clean
 
 
-def html_of(output):
-    """Return the HTML of an output, or nothing."""
-    return output.get("data", {}).get("text/html", "")
+def finished_bar(output):
+    """Return whether an output is what is left of a progress bar."""
+    html = output.get("data", {}).get("text/html")
+    return html is not None and FINISHED_BAR.fullmatch(html) is not None
 
 
 def hide_solutions(notebook):

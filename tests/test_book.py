@@ -69,6 +69,7 @@ def executed_notebook(title, prose):
         new.new_output("display_data", {"image/png": DOT, "text/plain": "<Figure>"}),
         new.new_output("display_data", {"text/html": "<table><tr><td>1</td></tr></table>"}),
         new.new_output("display_data", {"text/html": "\n<style>\n progress { color: red }\n</style>\n"}),
+        new.new_output("display_data", {"text/html": "", "text/plain": "an emptied bar"}),
         new.new_output("display_data", widget),
         new.new_output("stream", name="stderr", text="progress 100%"),
     ]
@@ -126,7 +127,8 @@ def test_every_notebook_of_the_course_is_in_the_table_of_contents():
 def test_the_pages_show_the_notebooks_and_what_the_run_measured(html):
     assert all((html / f"{file}.html").exists() for file in CHAPTERS)
     notebook = (html / f"notebooks/{NOTEBOOKS[0]}.html").read_text()
-    assert "progress {" not in notebook  # what a progress bar leaves behind
+    assert "progress {" not in notebook  # what a progress bar leaves behind, and then an empty box
+    assert notebook.count("output text_html") == 1
     assert "<img" in notebook and "progress 100%" not in notebook and "Lupton" in notebook
     measured = (html / "measured.html").read_text()
     for text in ("0.123 mag | good", "1 min 23 s", "1234", "3.99.1", "Notebook 01", "every chapter"):
