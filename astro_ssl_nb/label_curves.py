@@ -130,7 +130,7 @@ def label_curve(
     results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
 
-        def do(some, workers=WORKERS):
+        def finish(some, workers=WORKERS):
             identities = {run: (arms[run[0]].identity, *run[1:]) for run in some}
             new = [run for run in some if not cache.has(identities[run])]
             tasks = [arms[name].task(probe, subsets[size, seed], size, seed) for name, probe, size, seed in new]
@@ -146,9 +146,9 @@ def label_curve(
             mine = [run for run in frozen if run[0] == name]
             # All runs of an arm share its features, or those of a seed where they are random.
             for some in [mine] if arm.fixed else [[run for run in mine if run[3] == seed] for seed in range(seeds)]:
-                do(some)
+                finish(some)
             arm.forget()
-        do(tuned, workers=1 if cuda.is_available() else WORKERS)
+        finish(tuned, workers=1 if cuda.is_available() else WORKERS)
     names = ("arm", "probe", "n_labels", "seed")
     return pd.DataFrame([dict(zip(names, run, strict=True)) | results[run] for run in runs])
 
