@@ -63,6 +63,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "mean_intervals",
             "paired_difference",
             "paired_differences",
+            "verdict_table",
         ],
         "summary": ["record"],
     },

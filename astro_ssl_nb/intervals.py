@@ -65,34 +65,70 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     return mean_interval((runs.loc[better] - runs.loc[worse]).dropna())
 
 
-def paired_differences(curve, pairs, *, n_labels, metric="accuracy"):
+def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
     """`paired_difference` of several pairs, each a claim that one (arm, probe) is better than another, with a verdict.
 
     Parameters
     ----------
     curve : DataFrame of `label_curve`
     pairs : sequence of (better, worse), each an (arm, probe)
-    n_labels : int
+    n_labels : int, optional
+        By default all sizes at which both of a pair have runs.
     metric : str, default="accuracy"
 
     Returns
     -------
-    DataFrame with columns `better, worse, mean, low, high, holds`
+    DataFrame with columns `n_labels, better, worse, mean, low, high, holds`
         `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise.
 
     Examples
     --------
     >>> runs = {"n_labels": 5, "probe": "linear", "seed": [0, 1, 0, 1], "arm": ["pretext"] * 2 + ["scratch"] * 2}
     >>> curve = pd.DataFrame({**runs, "accuracy": [0.9, 0.91, 0.8, 0.81]})
-    >>> paired_differences(curve, [(("pretext", "linear"), ("scratch", "linear"))], n_labels=5).holds.item()
+    >>> paired_differences(curve, [(("pretext", "linear"), ("scratch", "linear"))]).holds.item()
     'yes'
     """
     rows = [
-        (" ".join(better), " ".join(worse), *paired_difference(curve, better, worse, n_labels=n_labels, metric=metric))
+        (
+            size,
+            " ".join(better),
+            " ".join(worse),
+            *paired_difference(curve, better, worse, n_labels=size, metric=metric),
+        )
         for better, worse in pairs
+        for size in (_shared_sizes(curve, better, worse) if n_labels is None else [n_labels])
     ]
-    table = pd.DataFrame(rows, columns=["better", "worse", "mean", "low", "high"])
+    table = pd.DataFrame(rows, columns=["n_labels", "better", "worse", "mean", "low", "high"])
     return table.assign(holds=np.select([table.low > 0, table.high < 0], ["yes", "the reverse"], "open"))
+
+
+def _shared_sizes(curve, *pair):
+    sizes = curve.groupby(["arm", "probe"]).n_labels.agg(set)
+    for arm, probe in pair:
+        if (arm, probe) not in sizes:
+            raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r}")
+    return sorted(set.intersection(*sizes[list(pair)]))
+
+
+def verdict_table(differences):
+    """Paired differences of several tasks as a table to read: a line per claim, a column per number of labels.
+
+    Parameters
+    ----------
+    differences : DataFrame of `paired_differences`, with a column `task`
+
+    Examples
+    --------
+    >>> row = {"task": "SG", "n_labels": 5, "better": "pretext linear", "worse": "scratch linear"}
+    >>> verdict_table(pd.DataFrame([{**row, "mean": 0.1, "low": 0.02, "high": 0.18, "holds": "yes"}])).iloc[0].item()
+    '+0.100 yes'
+    """
+    cells = differences["mean"].map("{:+.3f} ".format) + differences.holds
+    claims = ["task", "better", "worse"]
+    table = differences.assign(cells=cells).pivot_table(
+        index=claims, columns="n_labels", values="cells", aggfunc="first", sort=False
+    )
+    return table[sorted(table)].fillna("")
 
 
 def label_efficiency(curve, arm="pretext", baseline="scratch", *, metric="accuracy", draws=1000, seed=0):

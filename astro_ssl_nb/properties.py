@@ -87,7 +87,8 @@ SIZES = (
 # What the survey measures of every object in its images, and what the course's backbone learns to measure.
 PHOTOMETRY = MAGNITUDES + COLOURS + SIZES
 
-# By how much a model outshines a point source: separates stars from galaxies by itself (Strateva et al. 2001).
+# By how much a model outshines a point source: separates stars from galaxies by itself (Strauss et al. 2002,
+# AJ 124, 1810).
 EXTENT = (Property("psfMag_r - modelMag_r", ("psfMag_r", "modelMag_r"), "mag", -1.0, 6.0, np.subtract),)
 
 # What `measure_structure` adds to a catalogue.
