@@ -18,8 +18,8 @@ book: .venv/ready  ## build the book from a run: make book RUN=name
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(PYTHON) -m jupyterlab --notebook-dir=. notebooks/
 
-test: .venv/ready  ## run every test
-	$(PYTHON) -m pytest
+test: .venv/ready  ## run every test, on two cores
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
 	$(PYTHON) benchmarks/bench.py --out runs/bench.json

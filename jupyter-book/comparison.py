@@ -10,6 +10,25 @@ from pages import table
 
 FEW, MORPHOLOGY, LOOK = "03_few_shot_classification", "06_morphology_and_mergers", "04_see_what_it_learned"
 PRETRAIN, RECIPES = "02_pretrain_on_properties", "07_what_to_pretrain_on"
+# What is compared with what, by name: (arm, other arm). An arm with itself: fine-tuned against its linear probe.
+CLAIMS = {
+    "imagenet": ("pretext", "imagenet"),
+    "scratch": ("pretext", "scratch"),
+    "photometry": ("pretext", "photometry"),
+    "catalogue": ("pretext", "catalogue"),
+    "both": ("both", "catalogue"),
+    "probe": ("pretext", "pretext"),
+    "small": ("pretext", "small"),
+}
+# Those that open the page, in words.
+IN_WORDS = {
+    "imagenet": "*pretext* is better than *imagenet*",
+    "scratch": "*pretext* is better than *scratch*",
+    "photometry": "*pretext* is better than the columns that it regressed",
+    "both": "a picture adds to what the catalogue measured",
+    "probe": "fine-tuning is better than the linear probe it starts from",
+}
+UNSUPERVISED = {"nmi": "NMI", "ari": "ARI", "precision_at_10": "Precision at 10"}
 # The figures of the run that stand beside the paper's: chapter, and words that the alternative text of each holds.
 FIGURES = {
     "figure_sg": (FEW, ("accuracy against labels", "star/galaxy:")),
@@ -25,14 +44,17 @@ def comparisons(summary):
     sections = summary.get("sections", {})
     few, morphology = sections.get(FEW, {}), sections.get(MORPHOLOGY, {})
     shapes = [task for task in morphology.get("balanced_accuracy", {}) if task != "columns"]
+    found = verdicts(few) + verdicts(morphology)
+    missing = [lacks(name) for name in (FEW, MORPHOLOGY) if name not in sections]
     return {
         "setting": setting(summary),
+        "claims": claims(found),
         **{f"curve_{task}": curve(task, few.get("accuracy", {}).get(task)) for task in ("sg", "sgq")},
         "curve_morphology": "\n\n".join(curve(task, morphology["balanced_accuracy"][task]) for task in shapes),
-        **{
-            f"against_{other}": against(few, morphology, other)
-            for other in ("imagenet", "scratch", "photometry", "catalogue", "small")
-        },
+        **{f"against_{name}": against(found, asked, missing) for name, asked in CLAIMS.items()},
+        "efficiency": efficiency(few.get("label_efficiency")),
+        "paper_recipe": paper_recipe(sections.get(RECIPES)),
+        "five_bands": five_bands(sections.get(RECIPES)),
         "clusters": clusters(sections),
         "recipes": recipes(sections.get(RECIPES)),
         "pretext_error": pretext_error(sections.get(PRETRAIN)),
@@ -58,6 +80,12 @@ def setting(summary):
     if pretrained:
         seen = ("arch", "Network"), ("stretch", "Input"), ("epochs", "Epochs of pretraining"), ("seed", "Seed")
         rows += [(label, pretrained[key]) for key, label in seen]
+    for name, label in (
+        (MORPHOLOGY, "Epochs on galaxies (notebook 06)"),
+        (RECIPES, "Epochs of a recipe (notebook 07)"),
+    ):
+        if "epochs" in sections.get(name, {}):
+            rows += [(label, sections[name]["epochs"])]
     if FEW in sections:
         rows += [("Protocol of the curves", sections[FEW]["protocol"])]
     return table(["This run", "Value"], rows)
@@ -86,37 +114,103 @@ def curve(task, rows):
     return f":::{{dropdown}} {task.upper()} in numbers: mean and 95 % interval\n{numbers}\n:::"
 
 
-def against(few, morphology, other):
-    """Return the table of paired differences between *pretext* and another arm, each line a claim that holds or not."""
-    rows = []
-    for task, versus, *found in few.get("paired_differences", []):
-        arm, probe = versus.split(", ")
-        # notebook 03 compares at the first size that was fine-tuned
-        size = next((row[2] for row in few["accuracy"][task.lower()] if row[1] == "finetune"), "")
-        if arm == other:
-            rows.append((task, size, f"linear, {probe}", found))
-    for task, size, better, worse, *found, _ in morphology.get("verdicts", []):
-        (arm, probe), (versus, with_probe) = better.split(), worse.split()
-        if arm == "pretext" and versus == other:
-            rows.append((task.upper(), size, f"{probe}, {with_probe}", found))
-    rows = [(*about, interval(*found, "+z.3f"), holds(*found[1:])) for *about, found in rows]
-    missing = [lacks(name) for name, section in ((FEW, few), (MORPHOLOGY, morphology)) if not section]
-    header = ["Task", "Labels a class", "Probe of *pretext*, of the other", f"*pretext* minus *{other}*", "Better?"]
+def verdicts(section):
+    """Return the paired differences of a chapter: (task, size, arm, probe, other arm, its probe), mean, low, high."""
+    return [
+        ((task.upper(), size, *better.split(), *worse.split()), *found)
+        for task, size, better, worse, *found, _ in section.get("verdicts", [])
+    ]
+
+
+def picked(found, asked):
+    """Return the verdicts on one arm against another, by task and probes and then by number of labels."""
+    lines = {}
+    for (task, size, arm, probe, other, its_probe), *numbers in found:
+        if (arm, other) == asked:
+            lines.setdefault((task, f"{probe}, {its_probe}"), {})[size] = numbers
+    return lines
+
+
+def against(found, asked, missing):
+    """Return the table of paired differences between two arms, each cell a claim that holds or not."""
+    lines = picked(found, asked)
+    sizes = sorted({size for cells in lines.values() for size in cells})
+    rows = [
+        (*line, *(verdict(*cells[size]) if size in cells else "" for size in sizes)) for line, cells in lines.items()
+    ]
+    header = ["Task", "Probes", *(f"{size} labels a class" for size in sizes)]
     return "\n\n".join([table(header, rows)] * bool(rows) + missing)
 
 
-def clusters(sections):
-    """Return the table of agreement between classes and k-means clusters on the features."""
+def verdict(mean, low, high):
+    """Return a difference with its interval, and what it says of the claim."""
+    return f"{interval(mean, low, high, '+z.3f')} {holds(low, high)}"
+
+
+def claims(found):
+    """Return the table that opens the page: how often each claim holds, over tasks and numbers of labels."""
+    rows = []
+    for name, words in IN_WORDS.items():
+        by_probes = {}
+        for (_, probes), cells in picked(found, CLAIMS[name]).items():
+            by_probes.setdefault(probes, []).extend(holds(low, high) for _, low, high in cells.values())
+        rows += [
+            (words, probes, *(answers.count(answer) for answer in ("yes", "open", "the reverse")))
+            for probes, answers in by_probes.items()
+        ]
+    return table(["Claim", "Probes", "yes", "open", "the reverse"], rows)
+
+
+def efficiency(by_task):
+    """Return the table of label efficiency, a line a task and a number of labels."""
+    if not by_task:
+        return lacks(FEW)
+    rows = []
+    for task, columns in by_task.items():
+        for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
+            times = interval(line["efficiency"], line["low"], line["high"], ".1f")
+            rows += [(task.upper(), line["n_labels"], f"{times}{' or more' if line['lower_bound'] else ''}")]
+    return table(["Task", "Labels a class", "Times as many for *scratch*"], rows)
+
+
+def paper_recipe(section):
+    """Return the table of the paper's own pretext, magnitudes alone, against ImageNet."""
+    if not section:
+        return lacks(RECIPES)
+    rows = [(task.upper(), size, verdict(*found)) for task, size, _, _, *found, _ in section.get("paper", [])]
+    return table(["Task", "Labels a class", "magnitudes alone minus *imagenet*, linear probe"], rows)
+
+
+def five_bands(section):
+    """Return the table of networks that see five raw bands."""
+    if not section:
+        return lacks(RECIPES)
     rows = [
-        (found["task"].upper(), found["arm"], f"{found['nmi']:.3f}", f"{found['ari']:.3f}")
-        for found in sections.get(LOOK, {}).get("scores", [])
+        (task.upper(), size, better, worse, verdict(*found))
+        for task, size, better, worse, *found, _ in section.get("five_bands", [])
     ]
-    rows += [
-        ("MG", name, f"{found['nmi']:.3f}", f"{found['ari']:.3f}")
-        for name, found in sections.get(MORPHOLOGY, {}).get("maps", {}).items()
-    ]
+    return table(["Task", "Labels a class", "Arm", "minus", "Difference"], rows)
+
+
+def clusters(sections):
+    """Return the table of scores without training: k-means clusters against classes, and neighbours of one class."""
+    found = {(one["task"].upper(), one["arm"]): one for one in sections.get(LOOK, {}).get("scores", [])}
+    found |= {("MG", arm): one for arm, one in sections.get(MORPHOLOGY, {}).get("maps", {}).items()}
+    rows = [(*line, *(f"{one[score]:.3f}" for score in UNSUPERVISED)) for line, one in found.items()]
+    tasks = [task for task, arm in found if arm == "imagenet"]
+    sentences = []
+    for score, words in UNSUPERVISED.items():
+        ahead = [task for task in tasks if found[task, "pretext"][score] > found[task, "imagenet"][score]]
+        behind = [task for task in tasks if task not in ahead]
+        sentences += [f"- {words}: *pretext* is ahead of *imagenet* on {listed(ahead)}, and not on {listed(behind)}."]
     missing = [lacks(name) for name in (LOOK, MORPHOLOGY) if name not in sections]
-    return "\n\n".join([table(["Task", "Features", "NMI", "ARI"], rows)] * bool(rows) + missing)
+    shown = ["\n".join(sentences), table(["Task", "Features", *UNSUPERVISED.values()], rows)]
+    return "\n\n".join(shown * bool(rows) + missing)
+
+
+def listed(words):
+    """Return words as a list in prose."""
+    return ", ".join(words) or "none"
 
 
 def recipes(section):
