@@ -7,17 +7,23 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from astropy import units as u
 from astropy.table import Table
+
+from astro_ssl_nb.image_files import check_alike, read_image
 
 FORMAT = 1
 FILES = ("images.npy", "catalogue.parquet", "card.json")
+SAME_PLACE = 3.0  # arcsec; nearer than this, two rows count as one object
 
 
 class CutoutSet:
     """Cutouts of the sky with one catalogue row each, in the same order.
 
     A set in memory and a set on disk behave alike: the images of an opened set stay on disk until they are read.
-    Indexing with rows, a mask or a slice gives another CutoutSet that shares the images.
+    Indexing with rows, a condition or a slice gives another CutoutSet that shares the images; where a condition is
+    masked, the row is left out.
 
     Parameters
     ----------
@@ -72,7 +78,7 @@ class CutoutSet:
             Without an `objid` column the rows are numbered.
         bands : str or sequence of str, default="ugriz"
             One name a plane; a string counts as one-letter names.
-        pixel_scale : float, default=0.396
+        pixel_scale : float or Quantity, default=0.396
             Arcseconds a pixel.
         **provenance
             Further entries of the card, such as `survey` or `release`.
@@ -83,13 +89,14 @@ class CutoutSet:
         catalogue = catalogue.copy() if isinstance(catalogue, Table) else Table.from_pandas(catalogue)
         if "objid" not in catalogue.colnames:
             catalogue.add_column(np.arange(len(catalogue), dtype=np.uint64), name="objid", index=0)
-        return cls(images, catalogue, {"bands": list(bands), "pixel_scale": pixel_scale, **provenance})
+        return cls(images, catalogue, {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance})
 
     @classmethod
     def from_image_files(cls, paths, catalogue, *, size=64, crop=1.0, pixel_scale=None):
         """Bring your own pictures: JPEG, PNG or FITS files, resized to one size.
 
-        Pictures give a uint8 set with bands R, G, B. FITS images (2-D, or 3-D with the bands first) keep their flux.
+        Pictures give a uint8 set with bands R, G, B. FITS images (2-D, or 3-D with the bands first) keep their flux, as
+        do PNG and TIFF files with more than 8 bits a pixel, which have one band.
 
         Parameters
         ----------
@@ -99,20 +106,18 @@ class CutoutSet:
             Pixels a side of the result.
         crop : float, default=1.0
             The central fraction of each side to keep before resizing.
-        pixel_scale : float, optional
+        pixel_scale : float or Quantity, optional
             Arcseconds a pixel of the *result*, if known.
 
         Raises
         ------
         ValueError
-            If a file cannot be read as an image, or the files do not all have the same number of planes.
+            If a file cannot be read as an image, or the files do not all have the same number and kind of planes.
         """
-        planes = [_read_image(Path(path), size, crop) for path in paths]
+        planes = [read_image(Path(path), size, crop) for path in paths]
         if not planes:
             raise ValueError("no image files were given: `paths` is empty")
-        shapes = {plane.shape for plane in planes}
-        if len(shapes) > 1:
-            raise ValueError(f"the files hold different numbers of planes: {sorted(s[0] for s in shapes)}")
+        check_alike(paths, planes)
         images = np.stack(planes)
         bands = "RGB" if images.dtype == np.uint8 else [f"band{i + 1}" for i in range(images.shape[1])]
         return cls.from_arrays(images, catalogue, bands=bands, pixel_scale=pixel_scale, survey="image files")
@@ -141,7 +146,7 @@ class CutoutSet:
                 "Run the same `python -m data_fetch` command again to complete it."
             )
         try:
-            card = json.loads((folder / "card.json").read_text())
+            card = read_json(folder / "card.json")
             state = _file_state(folder / "images.npy")
             images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             if images.dtype not in (np.float32, np.uint8):
@@ -159,7 +164,9 @@ class CutoutSet:
         FileExistsError
             If the folder exists: nothing is overwritten.
         OSError
-            If there is no room for it, or no right to write. Nothing is left behind.
+            If there is no room for it, or no right to write.
+        ValueError
+            If a column holds what Parquet cannot. After any error nothing is left behind.
         """
         folder = Path(folder)
         if folder.exists():
@@ -173,8 +180,9 @@ class CutoutSet:
             write_card(self.card, part)
             os.replace(part, folder)
         except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
             raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # which is not there any more if all went well
         return folder
 
     def _write_images(self, path):
@@ -191,7 +199,13 @@ class CutoutSet:
         return len(self._rows)
 
     def __getitem__(self, rows):
-        rows = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if not isinstance(rows, slice) else rows])
+        if not isinstance(rows, slice):
+            condition = np.asarray(rows).dtype == bool
+            # A row whose condition is masked is not known to fulfil it.
+            rows = np.asarray(np.ma.filled(rows, False) if condition else rows)
+            if not rows.size and not condition:
+                rows = rows.astype(int)  # NumPy takes [] for floats
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows], self._state)
 
     def __repr__(self):
@@ -216,7 +230,14 @@ class CutoutSet:
 
     @property
     def images(self):
-        """All images, ndarray of shape (N, B, H, W): the memory map itself for a whole set, a copy for a subset."""
+        """All images, ndarray of shape (N, B, H, W): the memory map itself for a whole set, a copy for a subset.
+
+        Raises
+        ------
+        RuntimeError
+            If `images.npy` is not the file any more that was opened.
+        """
+        self._check_file()
         whole = len(self._rows) == len(self._images) and np.array_equal(self._rows, np.arange(len(self._rows)))
         return self._images if whole else self.read(np.arange(len(self)))
 
@@ -228,12 +249,15 @@ class CutoutSet:
         RuntimeError
             If `images.npy` is not the file any more that was opened.
         """
+        self._check_file()
+        return self._images[self._rows[rows]]
+
+    def _check_file(self):
         if self._state is not None and _file_state(self._images.filename) != self._state:
             raise RuntimeError(
                 f"{self._images.filename} has changed since it was opened, so rows and images may no longer belong "
                 "together: open the set again"
             )
-        return self._images[self._rows[rows]]
 
     def with_columns(self, **columns):
         """The same cutouts with further columns in their catalogue; a column of that name is replaced.
@@ -261,21 +285,22 @@ class CutoutSet:
         KeyError
             If there is no such column.
         ValueError
-            If some rows have no label.
+            If some rows have no label: it is masked, None or NaN.
         """
         if column not in self.catalogue.colnames:
             raise KeyError(f"no label column {column!r} in the catalogue; it has {', '.join(self.catalogue.colnames)}")
         values = self.catalogue[column]
-        unknown = int(np.ma.count_masked(np.ma.asarray(values)))
-        if unknown:
-            raise ValueError(f"{unknown} of {len(self)} rows have no {column!r}: select the labelled rows first")
+        unknown = unknown_values(values)
+        if unknown.any():
+            raise ValueError(f"{unknown.sum()} of {len(self)} rows have no {column!r}: select the labelled rows first")
         return np.asarray(values).astype(str)
 
     def split(self, fractions=(0.8, 0.1, 0.1), *, seed=0):
         """Split at random into disjoint sets without leakage.
 
         Cutouts of one object, and cutouts that overlap on the sky, always fall into the same part, so that no two
-        parts share a pixel. A set without `ra` and `dec` is split by object alone.
+        parts share a pixel. A set without `ra` and `dec` is split by object alone; in one without `pixel_scale`, whose
+        overlaps are not known, rows less than 3 arcsec apart count as one object.
 
         Parameters
         ----------
@@ -286,6 +311,11 @@ class CutoutSet:
         -------
         tuple of CutoutSet, one for each fraction
 
+        Raises
+        ------
+        ValueError
+            If the set is empty or its groups too few, or `ra` or `dec` is unknown in some rows.
+
         Examples
         --------
         >>> table = Table({"objid": np.arange(100)})
@@ -295,6 +325,8 @@ class CutoutSet:
         """
         if abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and sum to 1")
+        if not len(self):
+            raise ValueError("the set is empty: there is nothing to split")
         groups = self._groups()
         order = np.random.default_rng(seed).permutation(groups.max() + 1)
         rank = np.empty_like(order)
@@ -306,29 +338,45 @@ class CutoutSet:
         whole = [edge + int(np.sum(ordered[edge:] == ordered[edge - 1])) if edge else 0 for edge in edges]
         parts = np.split(shuffled, whole)
         if any(len(part) == 0 for part in parts):
-            raise ValueError(f"{len(self)} cutouts are too few to split by {tuple(fractions)}")
+            sizes = np.bincount(groups)
+            raise ValueError(
+                f"{len(self)} cutouts are too few to split by {tuple(fractions)}: those of one object, or that overlap "
+                f"on the sky, stay together, which leaves {len(sizes)} groups, the largest of {sizes.max()}"
+            )
         return tuple(self[np.sort(part)] for part in parts)
 
     def _groups(self):
         """Group number of each row: rows that must not be separated share one."""
         _, groups = np.unique(np.asarray(self.catalogue["objid"]), return_inverse=True)
-        if not {"ra", "dec"} <= set(self.catalogue.colnames) or not self.pixel_scale:
+        if not {"ra", "dec"} <= set(self.catalogue.colnames):
             return groups
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
         from scipy.spatial import cKDTree
 
         # The diagonal of two cutouts that touch at a corner, as a chord on the unit sphere.
-        side = self.pixel_scale * max(self._images.shape[2:])
-        reach = np.radians(np.sqrt(2) * side / 3600)
-        ra, dec = (np.radians(np.asarray(self.catalogue[name], float)) for name in ("ra", "dec"))
-        xyz = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-        near = cKDTree(xyz).query_pairs(reach, output_type="ndarray")
+        side = (self.pixel_scale or 0) * max(self._images.shape[2:])
+        reach = np.radians((np.sqrt(2) * side or SAME_PLACE) / 3600)
+        near = cKDTree(self._directions()).query_pairs(reach, output_type="ndarray")
+        if not self.pixel_scale and not len(near):
+            return groups
         n = len(self)
         first = np.unique(groups, return_index=True)[1]
         pairs = np.vstack([near, np.column_stack([np.arange(n), first[groups]])])
         graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
         return connected_components(graph, directed=False)[1]
+
+    def _directions(self):
+        """Where the cutouts are on the unit sphere, array of shape (N, 3)."""
+        ra, dec = (np.ma.filled(np.ma.asarray(self.catalogue[name]).astype(float), np.nan) for name in ("ra", "dec"))
+        lost = np.flatnonzero(~np.isfinite(ra + dec))
+        if len(lost):
+            raise ValueError(
+                f"{len(lost)} of {len(self)} rows have no `ra` or `dec`, such as rows {', '.join(map(str, lost[:5]))}: "
+                "leave them out, or remove both columns to split by object alone"
+            )
+        ra, dec = np.radians(ra), np.radians(dec)
+        return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
     def checksum(self):
         """SHA-256 over the images and the ids, so that a result can name the data that it came from."""
@@ -337,6 +385,25 @@ class CutoutSet:
             digest.update(np.ascontiguousarray(self.read(np.arange(start, min(start + 4096, len(self))))).data)
         digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
         return digest.hexdigest()
+
+
+def read_json(path):
+    """What a JSON file holds; a ValueError names the file."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file: {error}") from error
+
+
+def unknown_values(column):
+    """Where a column is masked, None or NaN, ndarray of bool; the text "nan" is a value like any other."""
+    values = np.ma.asarray(column)
+    return np.ma.getmaskarray(values) | pd.isna(np.ma.getdata(values))
+
+
+def in_arcsec(pixel_scale):
+    """Arcseconds as a plain float, of a number or a Quantity; None stays None."""
+    return None if pixel_scale is None else float(u.Quantity(pixel_scale, u.arcsec).value)
 
 
 def _file_state(path):
@@ -354,6 +421,11 @@ def write_catalogue(catalogue, path):
     for name in clean.colnames:
         if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
             clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
+        if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
+            kinds = sorted({type(value).__name__ for value in clean[name]})
+            raise ValueError(
+                f"column {name!r} of the catalogue holds {', '.join(kinds)}: make it all numbers or all text"
+            )
     clean.meta.clear()
     clean.write(path, format="parquet", overwrite=True)
 
@@ -363,30 +435,3 @@ def write_card(card, folder):
     part = Path(folder) / "card.json.part"
     part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
     os.replace(part, Path(folder) / "card.json")
-
-
-def _read_image(path, size, crop):
-    """One image file as (planes, size, size)."""
-    from PIL import Image
-
-    try:
-        if path.name.lower().endswith((".fits", ".fits.gz", ".fits.bz2", ".fit", ".fz")):
-            from astropy.io import fits
-
-            with fits.open(path) as hdus:
-                data = next(hdu.data for hdu in hdus if hdu.data is not None and hdu.data.ndim in (2, 3))
-            planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.atleast_3d(data.T).T]
-            # Resizing averages pixels; flux a pixel scales with the area that a pixel covers.
-            area = (crop * min(data.shape[-2:]) / size) ** 2
-            return np.stack([np.asarray(_resize(plane, size, crop)) * area for plane in planes]).astype(np.float32)
-        with Image.open(path) as picture:
-            return np.asarray(_resize(picture.convert("RGB"), size, crop)).transpose(2, 0, 1)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a JPEG, PNG or FITS image: {error}") from error
-
-
-def _resize(image, size, crop):
-    width, height = image.size
-    side = crop * min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return image.resize((size, size), resample=3, box=(left, top, left + side, top + side))

@@ -76,7 +76,8 @@ def read_answer(text, columns=(), *, max_rows=500_000, believe=True):
         mask = np.ma.getmaskarray(table[name])
         if name in columns and name in NEVER_NULL and mask.any():
             raise AnswerError(f"answered {mask.sum()} rows without {name}")
-        if table[name].dtype.kind == "f" and np.isin(table[name], SENTINELS).any():
+        # A column of whole numbers looks like integers; ids are unsigned.
+        if table[name].dtype.kind in "fi" and np.isin(table[name], SENTINELS).any():
             mask = mask | np.isin(np.ma.getdata(table[name]), SENTINELS)
             table[name] = np.ma.MaskedArray(np.ma.getdata(table[name]), mask)
     return table

@@ -94,7 +94,7 @@ def fetch(
     seed : int, default=0
         Another seed takes other fields.
     exclude : sequence of path-like, optional
-        Folders of CutoutSets: neither their objects nor anything within a cutout's width of one is chosen.
+        Folders of CutoutSets: neither their objects nor anything whose cutout may overlap with one of theirs is chosen.
     frames : path-like, optional
         Where frames are kept, for all data sets; by default the folder `frames` beside `out`.
     source : path-like, optional

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.cutouts import CutoutSet, unknown_values
 from data_fetch.card_pictures import contact_sheet, magnitudes, redshifts, sky_map
 from data_fetch.folder import write_atomically
 
@@ -86,9 +86,8 @@ def _classes(cutouts):
     """The class of each row as str, and the classes, the largest first. Without classes, all rows are "all"."""
     if "class" not in cutouts.catalogue.colnames:
         return np.full(len(cutouts), "all"), ["all"]
-    column = np.ma.asarray(cutouts.catalogue["class"])
-    known = ~np.ma.getmaskarray(column)
-    labels = np.where(known, np.ma.getdata(column).astype(str), "(not known)")
+    column = cutouts.catalogue["class"]
+    labels = np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
     names, counts = np.unique(labels, return_counts=True)
     return labels, [str(names[i]) for i in np.argsort(-counts, kind="stable")]
 

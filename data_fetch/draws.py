@@ -133,7 +133,8 @@ class Excluded:
     Parameters
     ----------
     folders : sequence of path-like
-        CutoutSets: neither their objects nor anything within a cutout's width of one may be chosen.
+        CutoutSets: neither their objects nor anything whose cutout may overlap with one of theirs may be chosen. Where
+        one has no pixel scale, that of SDSS is taken; positions without a unit are in degrees.
     size : int
         Pixels a side of a cutout.
     """
@@ -141,25 +142,38 @@ class Excluded:
     def __init__(self, folders, size):
         self.folders = folders
         self.counts = {"by id": 0, "by position": 0} if folders else None
-        self._radius = size * PIXEL_SCALE * u.arcsec
+        self._side = size * PIXEL_SCALE
 
     @cached_property
-    def _table(self):
+    def _sets(self):
+        """Of each set the ids, the positions that are known, and the distance at which corners may touch."""
         try:
-            tables = [CutoutSet.open(folder).catalogue["objid", "ra", "dec"] for folder in self.folders]
+            return [self._read(CutoutSet.open(folder)) for folder in self.folders]
         except (ValueError, KeyError) as error:
             raise FetchError(f"cannot exclude {', '.join(map(str, self.folders))}: {error}") from error
-        return vstack(tables, metadata_conflicts="silent")
+
+    def _read(self, cutouts):
+        angles = []
+        for name in ("ra", "dec"):
+            column = cutouts.catalogue[name]
+            values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+            angles.append(u.Quantity(values, column.unit or u.deg))
+        known = np.isfinite(angles[0]) & np.isfinite(angles[1])
+        side = (cutouts.pixel_scale or PIXEL_SCALE) * max(cutouts.images.shape[2:])
+        reach = (self._side + side) / 2 * np.sqrt(2) * u.arcsec
+        return cutouts.catalogue["objid"], SkyCoord(*angles)[known], reach
 
     def remove(self, table):
         """The rows of a table that may be chosen."""
         if self.counts is None:
             return table
-        same = np.isin(table["objid"], self._table["objid"])
-        _, separation, _ = SkyCoord(table["ra"], table["dec"]).match_to_catalog_sky(
-            SkyCoord(self._table["ra"], self._table["dec"])
-        )
-        near = (separation < self._radius) & ~same
+        where = SkyCoord(table["ra"], table["dec"])
+        same, near = np.zeros((2, len(table)), bool)
+        for ids, places, reach in self._sets:
+            same |= np.isin(table["objid"], ids)
+            if len(places):
+                near |= where.match_to_catalog_sky(places)[1] < reach
+        near &= ~same
         self.counts["by id"] += int(same.sum())
         self.counts["by position"] += int(near.sum())
         return table[~same & ~near]

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.cutouts import CutoutSet, unknown_values
 
 BLOCK = 1024  # images in memory at a time
 KEYWORDS = {"SURVEY": "survey", "RELEASE": "release", "ARCHIVE": "archive", "DATASET": "data_set", "DATE-GET": "date"}
@@ -94,8 +94,8 @@ def _class_numbers(cutouts):
     """Names of the classes, and the number of each row's (-1 where unknown); None without a column `class`."""
     if "class" not in cutouts.catalogue.colnames:
         return None
-    values, unknown = _split_mask(cutouts.catalogue["class"])
-    values = values.astype(str)
+    unknown = unknown_values(cutouts.catalogue["class"])
+    values = _split_mask(cutouts.catalogue["class"])[0].astype(str)
     names = [str(name) for name in np.unique(values[~unknown])]
     return names, np.where(unknown, -1, np.searchsorted(names, values) if names else -1)
 

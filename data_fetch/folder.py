@@ -19,7 +19,7 @@ import psutil
 from astropy.table import Table
 from filelock import FileLock, Timeout
 
-from astro_ssl_nb.cutouts import CutoutSet, write_card, write_catalogue
+from astro_ssl_nb.cutouts import CutoutSet, read_json, write_card, write_catalogue
 
 
 class FetchError(ValueError):
@@ -83,7 +83,11 @@ class WorkFolder:
     def _check_request(self):
         for card in (self.out / "card.json", self._work / "request.json"):
             if card.exists():
-                return self._compare(json.loads(card.read_text()))
+                try:
+                    found = read_json(card)
+                except ValueError as error:
+                    raise FetchError(f"{error}: remove {self.out}, or choose another folder") from error
+                return self._compare(found)
 
     def _compare(self, card):
         if "request" not in card:

@@ -65,7 +65,7 @@ class Frame:
         Raises
         ------
         FrameError
-            If the bytes are not a complete bz2 file, not a FITS image of a frame, or another frame.
+            If the bytes are not a complete bz2 file, not a FITS image of a frame with its astrometry, or another frame.
 
         References
         ----------
@@ -93,7 +93,12 @@ class Frame:
         if header.get("FRAME") not in (field, field + FILTER_DELAY[band]):
             raise FrameError(f"holds frame {header.get('FRAME')} of the run, asked for field {field} in {band}")
         # Only these, because WCS warns about old names of other keywords in every frame.
-        return cls(data, WCS({card: header[card] for card in WCS_CARDS}))
+        try:
+            wcs = WCS({card: header[card] for card in WCS_CARDS})
+            wcs.wcs.set()
+        except (KeyError, ValueError) as error:
+            raise FrameError(f"has no astrometry that can be used: {error}") from error
+        return cls(data, wcs)
 
     @property
     def finite(self):

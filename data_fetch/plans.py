@@ -59,6 +59,8 @@ class Request:
             raise FetchError(f"unknown bands {''.join(self.bands)!r}: use some of {BANDS}, each once")
         if self.size not in SIZES:
             raise FetchError(f"size={self.size} pixels: use {SIZES[0]} to {SIZES[-1]}")
+        if self.mag_limits and len(self.mag_limits) != 2:
+            raise FetchError(f"mag_limits {self.mag_limits}: give two magnitudes, the bright limit first")
         if self.mag_limits and not self.mag_limits[0] < self.mag_limits[1]:
             raise FetchError(f"mag_limits {self.mag_limits} hold no magnitude: give the bright limit first")
 
@@ -143,8 +145,8 @@ class Plan:
         if meta["excluded"] is not None:
             excluded = meta["excluded"]
             lines.append(
-                f"  overlap   {excluded['by id']} objects of the excluded sets and {excluded['by position']} within a "
-                "cutout's width of one were met and left out"
+                f"  overlap   {excluded['by id']} objects of the excluded sets and {excluded['by position']} whose "
+                "cutout may overlap with one of theirs were met and left out"
             )
         if meta.get("expected", self.objects) != self.objects:
             lines.append(f"  paper     {meta['expected']:,} objects, which is not the number found here")

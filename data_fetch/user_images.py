@@ -1,5 +1,6 @@
 """A user's own pictures as a CutoutSet: no archive at all."""
 
+import hashlib
 import os
 import shutil
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_ssl_nb.cutouts import CutoutSet, write_card
+from astro_ssl_nb.cutouts import CutoutSet, in_arcsec, write_card
+from astro_ssl_nb.image_files import check_alike
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError, checksum, read_table
 
@@ -30,31 +32,43 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     Returns
     -------
     CutoutSet
-        Files that cannot be read are not in it but in `missing.ecsv`, with the reason.
+        Files that cannot be read, or have pixels that are not finite, are not in it but in `missing.ecsv`, with the
+        reason. Called again with the same table and pictures, the set that is there.
 
     Raises
     ------
     FetchError
-        If the table has no column `file`, names files outside the folder or one twice, or no file can be read.
+        If the table has no column `file`, names files outside the folder or one twice, no file can be read, the files
+        are of different kinds, or `out` holds something else.
     """
     out, table = Path(out), _read_labels(labels)
-    request = {"name": "images", "labels": checksum(labels), "size": size, "crop": crop, "pixel_scale": pixel_scale}
+    paths = [_inside(Path(folder), name) for name in table["file"]]
+    request = {"name": "images", "labels": checksum(labels), "pictures": _checksum_all(paths)}
+    request |= {"size": size, "crop": crop, "pixel_scale": in_arcsec(pixel_scale)}
     if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
         return CutoutSet.open(out)
     if out.exists():
-        raise FetchError(f"{out} exists and holds something else: choose another folder, or remove this one")
-    paths = [_inside(Path(folder), name) for name in table["file"]]
+        raise FetchError(
+            f"{out} exists and holds something else, or was made of other pictures: choose another folder, or remove "
+            "this one"
+        )
     read, reasons = {}, {}
     for row, path in enumerate(paths):
         try:
-            read[row] = CutoutSet.from_image_files([path], table[[row]], size=size, crop=crop, pixel_scale=pixel_scale)
+            one = CutoutSet.from_image_files([path], table[[row]], size=size, crop=crop, pixel_scale=pixel_scale)
         except ValueError as error:
             reasons[row] = str(error)
+            continue
+        if np.isfinite(one.images).all():
+            read[row] = one
+        else:
+            reasons[row] = f"{path} has pixels that are not finite"
     if not read:
         raise FetchError(f"none of the {len(paths)} files can be read, the first because {reasons[0]}")
-    planes = sorted({len(each.bands) for each in read.values()})
-    if len(planes) > 1:
-        raise FetchError(f"the files of {folder} hold different numbers of planes: {planes}")
+    try:
+        check_alike([paths[row] for row in read], [each.images[0] for each in read.values()])
+    except ValueError as error:
+        raise FetchError(str(error)) from error
     card = next(iter(read.values())).card
     cutouts = CutoutSet.from_arrays(np.concatenate([each.images for each in read.values()]), table[list(read)], **card)
     part = out.with_name(f"{out.name}.part")
@@ -88,6 +102,17 @@ def _read_labels(path):
     if "objid" not in table.colnames:
         table.add_column(np.arange(len(table), dtype=np.uint64), name="objid", index=0)
     return table
+
+
+def _checksum_all(paths):
+    """SHA-256 of what the files hold, wherever they are; one that cannot be read counts as that."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(checksum(path).encode())
+        except OSError:
+            digest.update(b"-")
+    return digest.hexdigest()
 
 
 def _inside(folder, name):

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from PIL import Image
 
 import astro_ssl_nb as ssl
@@ -73,6 +74,40 @@ def test_a_label_column_that_is_not_there_is_named(blobs):
         blobs.labels("kind")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, 1.0, np.nan], np.array(["A", "B", None], object), MaskedColumn(["A", "B", "C"], mask=[False, False, True])],
+    ids=["NaN", "None", "masked"],
+)
+def test_an_unknown_label_is_no_class(values):
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((3, 1, 8, 8)), Table({"class": values}), bands="r")
+    with pytest.raises(ValueError, match="1 of 3 rows have no 'class'"):
+        cutouts.labels("class")
+    assert len(set(cutouts[:2].labels("class"))) == 2
+    assert cutouts.with_columns(name=["nan", "a", "b"]).labels("name")[0] == "nan"
+
+
+def test_a_masked_condition_selects_nothing_and_no_rows_are_an_empty_set(blobs):
+    part = blobs[:20]
+    bright = part.catalogue["modelMag_u"] < 30
+    assert bright.mask.sum() == 2 and len(part[bright]) == 18
+    assert len(part[[]]) == 0 and part[[]].images.shape == (0, 5, 16, 16)
+
+
+@pytest.mark.parametrize("scale", [0.396 * u.arcsec, (0.396 / 3600) * u.deg, np.float64(0.396)])
+def test_a_pixel_scale_of_any_kind_is_saved_in_arcsec(scale, tmp_path):
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), Table({"objid": [1]}), bands="r", pixel_scale=scale)
+    assert ssl.CutoutSet.open(cutouts.save(tmp_path / "set")).pixel_scale == pytest.approx(0.396, rel=1e-12)
+
+
+def test_a_set_that_cannot_be_saved_leaves_nothing(tmp_path):
+    table = Table({"objid": [1, 2], "note": np.array(["a", 3], object)})
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), table, bands="r")
+    with pytest.raises(ValueError, match="'note' of the catalogue holds int, str"):
+        cutouts.save(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_split_is_disjoint_complete_and_repeatable(blobs):
     parts = blobs.split((0.6, 0.2, 0.2), seed=3)
     ids = [set(part.catalogue["objid"]) for part in parts]
@@ -100,6 +135,21 @@ def test_splits_that_cannot_be_are_refused(blobs):
         blobs.split((0.5, 0.6))
     with pytest.raises(ValueError, match="too few"):
         blobs[:2].split((0.8, 0.1, 0.1))
+    with pytest.raises(ValueError, match="set is empty"):
+        blobs[[]].split()
+    lost = blobs.with_columns(ra=np.where(np.arange(300) == 7, np.nan, 150.0))
+    with pytest.raises(ValueError, match="1 of 300 rows have no `ra` or `dec`, such as rows 7"):
+        lost.split()
+    with pytest.raises(ValueError, match="300 cutouts are too few .* which leaves 1 groups, the largest of 300"):
+        blobs.with_columns(ra=np.full(300, 150.0), dec=np.zeros(300)).split()
+
+
+def test_without_a_pixel_scale_rows_at_one_place_stay_together():
+    ra = 10 + np.repeat(np.arange(50), 2) / 100 + np.tile([0, 1 / 3600], 50)
+    table = Table({"objid": np.arange(100), "ra": ra, "dec": np.zeros(100), "pair": np.repeat(np.arange(50), 2)})
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((100, 1, 8, 8)), table, bands="r", pixel_scale=None)
+    first, second = cutouts.split((0.5, 0.5))
+    assert not set(first.catalogue["pair"]) & set(second.catalogue["pair"])
 
 
 def test_own_pictures(tmp_path):
@@ -128,3 +178,32 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "page.jpeg").write_text("<html>not found</html>")
     with pytest.raises(ValueError, match=r"page.jpeg cannot be read"):
         ssl.CutoutSet.from_image_files([tmp_path / "page.jpeg"], Table({"objid": [1]}))
+
+
+@pytest.mark.parametrize("image", [np.uint16(40000), np.int32(70000), np.float32(0.25)])
+def test_deep_grey_pictures_keep_their_values(tmp_path, image):
+    Image.fromarray(np.full((8, 8), image)).save(tmp_path / "deep.tif")
+    cutouts = ssl.CutoutSet.from_image_files([tmp_path / "deep.tif"], Table({"objid": [1]}), size=8)
+    assert cutouts.images.dtype == np.float32 and cutouts.bands == ("band1",)
+    np.testing.assert_allclose(cutouts.images, image, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((64, 60, 3), r"\(64, 60, 3\) has the bands last: put them first with np.moveaxis"),
+        ((2, 3, 8, 8), r"2 or 3 axes, the shapes of its images are \(2, 3, 8, 8\)"),
+        ((), r"2 or 3 axes, the shapes of its images are \(\)"),
+    ],
+)
+def test_a_fits_image_of_another_shape_is_refused(tmp_path, shape, reason):
+    fits.PrimaryHDU(np.zeros(shape, "float32") if shape else None).writeto(tmp_path / "one.fits")
+    with pytest.raises(ValueError, match=reason):
+        ssl.CutoutSet.from_image_files([tmp_path / "one.fits"], Table({"objid": [1]}))
+
+
+def test_pictures_and_flux_do_not_mix(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    fits.writeto(tmp_path / "b.fits", np.zeros((3, 8, 8), "float32"))
+    with pytest.raises(ValueError, match=r"3 of uint8 in .*a.png, 3 of float32 in .*b.fits\): make one set of each"):
+        ssl.CutoutSet.from_image_files([tmp_path / "a.png", tmp_path / "b.fits"], Table({"objid": [1, 2]}))

@@ -151,7 +151,7 @@ def test_images_that_are_a_pickle_are_refused_and_not_run(folder, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("card", ["[]", "{}", '{"bands": 5}', '{"bands": "ug"}', "\x00"])
+@pytest.mark.parametrize("card", ["[]", "{}", '{"bands": 5}', '{"bands": "ug"}', "\x00", ""])
 def test_card_that_describes_nothing_is_refused(folder, card):
     (folder / "card.json").write_text(card)
     with pytest.raises(ValueError, match="cannot be read as a CutoutSet"):
@@ -179,6 +179,8 @@ def test_file_that_changes_under_an_open_set_is_told(blobs, folder, how):
     for one in (cutouts, part):
         with pytest.raises(RuntimeError, match="images.npy has changed since it was opened"):
             one.read([0])
+        with pytest.raises(RuntimeError, match="images.npy has changed since it was opened"):
+            _ = one.images
 
 
 def test_full_disk_leaves_no_half_of_a_set(blobs, tmp_path, small_disk):

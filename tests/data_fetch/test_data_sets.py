@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
@@ -184,6 +185,22 @@ def test_own_pictures_become_a_set(pictures, tmp_path, command):
     assert command("images", *pictures, "--out", out, "--size", 32).returncode == 0
     other = command("images", *pictures, "--out", out, "--size", 48)
     assert other.returncode == 2 and "choose another folder" in other.err
+    Image.new("RGB", (40, 40), "red").save(pictures[0] / "0.png")
+    other = command("images", *pictures, "--out", out, "--size", 32)
+    assert other.returncode == 2 and "made of other pictures" in other.err
+
+
+def test_own_fits_files_with_broken_pixels_are_listed(tmp_path):
+    for number, value in enumerate((1, np.nan, 2)):
+        image = np.ones((16, 16), "float32")
+        image[8, 8] = value
+        fits.writeto(tmp_path / f"{number}.fits", image)
+    Table({"file": [f"{number}.fits" for number in range(3)]}).write(tmp_path / "labels.csv")
+    out = tmp_path / "set"
+    cutouts = data_fetch.own_images(tmp_path, tmp_path / "labels.csv", out=out, size=16, pixel_scale=1 * u.arcsec)
+    assert len(cutouts) == 2 and cutouts.pixel_scale == 1 and data_fetch.verify(out) == []
+    missing = Table.read(out / "missing.ecsv")
+    assert list(missing["file"]) == ["1.fits"] and "pixels that are not finite" in missing["reason"][0]
 
 
 @pytest.mark.parametrize(

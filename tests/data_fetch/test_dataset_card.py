@@ -126,6 +126,11 @@ def test_values_that_nobody_knows(folder):
     assert list(pictures(folder)) == ["cutouts", "magnitude", "sky"]
 
 
+def test_class_that_is_not_a_number_is_not_known(folder):
+    make_set(folder, columns={"class": np.where(np.arange(12) < 4, np.nan, 1.0)})
+    assert "| (not known) | 4 |" in write_dataset_card(folder).read_text()
+
+
 @pytest.mark.parametrize("n_classes", [15, 17])
 def test_many_classes(folder, n_classes):
     make_set(folder, n=40, classes=[f"T{i:02}" for i in range(n_classes)])

@@ -90,6 +90,10 @@ def no_sky(hdus):
     del hdus[2:]
 
 
+def no_astrometry(hdus):
+    del hdus[0].header["CD1_1"]
+
+
 ANY = {
     "an HTML page with status 200": Fault(body=HTML),
     "zero bytes": Fault(),
@@ -110,6 +114,7 @@ FRAME |= {
     "a frame with NaN pixels": spoiled(set_nan),
     "a frame without an image": spoiled(no_image),
     "a frame without its sky": spoiled(no_sky),
+    "a frame without its astrometry": spoiled(no_astrometry),
     "another frame": Fault(body=lambda true: frame_bytes(1, "g")),
 }
 SQL = {

@@ -120,10 +120,24 @@ def test_excluded_objects_and_their_surroundings_are_left_out(sgq, archive, prac
     chosen = data_fetch.plan("pretext", archive=archive, n=200, exclude=[out])
     assert not np.isin(chosen.catalogue["objid"], excluded.catalogue["objid"]).any()
     where, others = (SkyCoord(table["ra"], table["dec"]) for table in (chosen.catalogue, excluded.catalogue))
-    assert where.match_to_catalog_sky(others)[1].min() > 32 * 0.396 * u.arcsec
+    # Squares of 32 pixels that are turned against each other may touch at the corners.
+    assert where.match_to_catalog_sky(others)[1].min() > np.sqrt(2) * 32 * 0.396 * u.arcsec
     by_id = chosen.catalogue.meta["excluded"]["by id"]
     assert by_id > 0
     assert f"overlap   {by_id} objects of the excluded sets" in command(*arguments, "--exclude", out).out
+
+
+def test_excluded_sets_have_their_own_width_and_need_no_units(archive, tmp_path):
+    plain = data_fetch.plan("pretext", archive=archive, n=200).catalogue
+    table = Table({"objid": [1], "ra": [float(plain["ra"][0])], "dec": [float(plain["dec"][0])]})
+    for pixels, scale in ((100, 1.0), (10, None)):
+        out = tmp_path / f"{pixels}"
+        CutoutSet.from_arrays(np.zeros((1, 1, pixels, pixels)), table, bands="r", pixel_scale=scale).save(out)
+        chosen = data_fetch.plan("pretext", archive=archive, n=200, exclude=[out]).catalogue
+        where, middle = SkyCoord(chosen["ra"], chosen["dec"]), SkyCoord(plain["ra"][0], plain["dec"][0], unit="deg")
+        reach = np.sqrt(2) * (32 * 0.396 + pixels * (scale or 0.396)) / 2
+        assert where.separation(middle).min() > reach * u.arcsec
+        assert chosen.meta["excluded"]["by position"] > 0
 
 
 def test_frames_are_fetched_once_for_all_sets(mirror, tmp_path):

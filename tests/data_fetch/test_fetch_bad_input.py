@@ -72,6 +72,14 @@ def test_folder_that_holds_something_else(practice, command, tmp_path):
     (tmp_path / "card.json").write_text('{"bands": ["r"]}')
     done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path)
     assert_complains(done, str(tmp_path), "was not fetched", "choose another folder")
+    (tmp_path / "card.json").write_text("")
+    done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path)
+    assert_complains(done, "card.json is no whole JSON file", "choose another folder")
+
+
+def test_one_limit_of_magnitudes_is_refused(practice):
+    with pytest.raises(data_fetch.FetchError, match="18.0,.: give two magnitudes"):
+        data_fetch.plan("pretext", archive=practice.url, mag_limits=(18,))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +103,13 @@ def test_answer_that_is_no_catalogue_is_never_taken_for_one(answer, words, mirro
 
 def test_null_and_sentinels_are_masked_and_large_ids_survive(mirror):
     ids = (2**63 + 12345, 1237659527904098304)
-    body = f"#Table1\nobjID,petroRad_r,z\n{ids[0]},-9999,null\n{ids[1]},2.5,0.1\n"
+    body = f"#Table1\nobjID,petroRad_r,z,petroR50_r\n{ids[0]},-9999,null,-9999\n{ids[1]},2.5,0.1,3\n"
     mirror.faults["x_results"] = (200, "text/plain", body.encode())
     with data_fetch.open_archive(mirror.url) as archive:
-        table = archive.query("SELECT objID, petroRad_r, z FROM anything")
+        table = archive.query("SELECT objID, petroRad_r, z, petroR50_r FROM anything")
     assert tuple(table["objID"]) == ids
     assert list(table["petroRad_r"].mask) == [True, False] and list(table["z"].mask) == [True, False]
+    assert list(table["petroR50_r"].mask) == [True, False] and table["petroR50_r"][1] == 3
 
 
 def test_queries_keep_to_the_rate(mirror):
