@@ -58,7 +58,9 @@ def plot_strata(tables, labels):
 
 @in_course_style
 def plot_reliability(answers, truth, *, bins=10):
-    """How often an answer is right against how sure the classifier was of it, a line an arm.
+    """How often an answer is right against how sure the classifier was of it, a line an arm, a point a bin.
+
+    The area of a point grows with the number of objects in its bin; bins with fewer than ten are left out.
 
     Parameters
     ----------
@@ -73,9 +75,12 @@ def plot_reliability(answers, truth, *, bins=10):
         sure = table.max(axis=1).to_numpy()
         right = table.idxmax(axis=1).to_numpy() == truth
         number = np.minimum((sure * bins).astype(int), bins - 1)
-        filled = [k for k in range(bins) if (number == k).sum() >= 10]  # fewer are noise
-        points = [(sure[number == k].mean(), right[number == k].mean()) for k in filled]
-        ax.plot(*np.array(points).T, "o-", color=colour, label=arm)
+        counts = np.bincount(number, minlength=bins)
+        filled = np.flatnonzero(counts >= 10)  # fewer are noise
+        x, y = ([values[number == k].mean() for k in filled] for values in (sure, right))
+        ax.plot(x, y, color=colour, label=arm)
+        ax.scatter(x, y, 10 + 150 * counts[filled] / len(truth), color=colour)
+    ax.set_title("area of a point: number of objects", fontsize=10)
     ax.set(xlabel="probability of the answer", ylabel="share that is right", xlim=(0.2, 1.02), ylim=(0, 1.02))
     ax.legend(fontsize=9, loc="lower right")
     fig.tight_layout()

@@ -15,6 +15,7 @@ from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all
     COLOURS,
     class_colours,
     in_course_style,
+    legend_below,
     plot_saliency,
     plot_thumbnails,
     rgb,
@@ -25,6 +26,7 @@ from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all
 )
 
 MARKERS = {"linear": "o", "knn": "s", "finetune": "^"}
+MAP_MARKERS = "o^s*"  # of a map, where there are more classes than colours that all readers can tell apart
 
 
 @in_course_style
@@ -79,14 +81,18 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
             rows = table[(table.arm == arm) & (table.probe == probe)].sort_values("n_labels")
             if len(rows):
                 ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + "-", color=colour, label=arm)
-                ax.fill_between(rows.n_labels, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
+                if len(rows) > 1:
+                    ax.fill_between(rows.n_labels, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
+                else:  # a band at one size has no width
+                    half = np.abs([rows["mean"] - rows.low, rows.high - rows["mean"]])
+                    ax.errorbar(rows.n_labels, rows["mean"], yerr=half, fmt="none", ecolor=colour, capsize=3)
         sizes = sorted(set(curve.n_labels))
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
         ax.set_xlabel("labels a class")
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
-    low, high = axes[0, 0].get_ylim()  # an interval of two or three runs may leave the range of a score
+    low, high = axes[0, 0].get_ylim()  # the margin may leave the range of a score
     axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="lower center", ncols=len(arms))
@@ -105,17 +111,19 @@ def plot_map(xy, labels, *, titles=("",)):
     labels : array of N class names
     titles : sequence of str, one a panel
     """
-    maps = [xy] if isinstance(xy, np.ndarray) else list(xy)
+    maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), np.asarray(labels)
     fig, axes = plt.subplots(1, len(maps), figsize=(0.4 + 2.6 * len(maps), 3.5), squeeze=False)
     for ax, points, title in zip(axes[0], maps, titles, strict=True):
-        for name, colour in class_colours(labels).items():
-            ax.scatter(*points[labels == name].T, s=5, color=colour, label=name, alpha=0.7, linewidths=0)
+        for k, (name, colour) in enumerate(class_colours(labels).items()):
+            marker = MAP_MARKERS[k // len(COLOURS) % len(MAP_MARKERS)]
+            style = {"s": 5, "color": colour, "marker": marker, "alpha": 0.7, "linewidths": 0}
+            ax.scatter(*points[labels == name].T, label=name, **style)
         ax.set_title(title)
         ax.set(xticks=[], yticks=[], xlabel="first axis (no unit)")
     axes[0, 0].set_ylabel("second axis (no unit)")
     handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="lower center", ncols=len(names), markerscale=2)
-    fig.tight_layout(rect=(0, 0.07, 1, 1))
+    room = legend_below(fig, handles, names, markerscale=2)
+    fig.tight_layout(rect=(0, room, 1, 1))
     return fig
 
 

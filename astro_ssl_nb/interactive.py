@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ class InteractiveMap:
         self._plot.axis.major_tick_line_color = self._plot.axis.minor_tick_line_color = None
         self._plot.axis.major_label_text_font_size = "0pt"
         self._plot.add_tools(HoverTool(tooltips=tooltip, point_policy="snap_to_data", limit=1))
-        for marker, (name, colour) in zip(MARKERS, class_colours(names).items(), strict=False):
+        for marker, (name, colour) in zip(cycle(MARKERS), class_colours(names).items(), strict=False):
             chosen = np.flatnonzero(names == name)
             source = ColumnDataSource({column: [values[i] for i in chosen] for column, values in data.items()})
             self._plot.scatter(

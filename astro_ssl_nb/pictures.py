@@ -1,11 +1,12 @@
 """Cutouts as pictures, and the visual style of the course: colour-blind safe, opaque, legible on a phone."""
 
 from functools import wraps
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from scipy.ndimage import gaussian_filter
 
 from astro_ssl_nb.stretch import lupton_rgb
@@ -13,6 +14,9 @@ from astro_ssl_nb.stretch import lupton_rgb
 # Okabe & Ito (2008), the palette that colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CLASS_COLOURS = dict(zip(("GALAXY", "QSO", "STAR"), COLOURS, strict=False))
+# For more classes than that has: five hues at a time, dark ones first.
+MORE_COLOURS = [to_hex(plt.colormaps["tab20b"](k)) for shade in range(4) for k in range(shade, 20, 4)]
+LEGEND_COLUMNS = 7
 MAP_CELLS = 14  # of a map of pictures, along each axis: more would be too small for a phone
 GAMMA = 0.75  # brightens faint pixels where pictures are small
 STYLE = {
@@ -46,13 +50,16 @@ def in_course_style(draw):
 def class_colours(labels):
     """A colour for each class, a dict in the order of their names; stars are of the same colour in every figure.
 
+    Up to seven are of `COLOURS`; more than 27 classes share colours.
+
     Examples
     --------
     >>> class_colours(["STAR", "GALAXY"]) == {"GALAXY": COLOURS[0], "STAR": COLOURS[2]}
     True
     """
     names = [str(name) for name in np.unique(labels)]
-    free = iter(colour for colour in COLOURS if colour not in {CLASS_COLOURS.get(name) for name in names})
+    taken = {CLASS_COLOURS.get(name) for name in names}
+    free = cycle(colour for colour in (*COLOURS, *MORE_COLOURS) if colour not in taken)
     return {name: CLASS_COLOURS[name] if name in CLASS_COLOURS else next(free) for name in names}
 
 
@@ -83,7 +90,14 @@ def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
     columns : int, default=8
     width : float, default=8.0
         Inches.
+
+    Raises
+    ------
+    ValueError
+        If there is no cutout.
     """
+    if not len(cutouts):
+        raise ValueError("0 cutouts came to be shown: give one or more")
     pictures = rgb(cutouts.images, cutouts.bands)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
@@ -167,8 +181,8 @@ def show_neighbours(cutouts, queries, neighbours, *, label="class"):
         axes[i, j].spines[:].set(visible=True, color=colour_of[names[i, j]], linewidth=2.5)
     axes[0, 0].set_title("query", fontsize=10)
     axes[0, 1].set_title("nearest", fontsize=10)
-    _class_legend(fig, colour_of)
-    fig.tight_layout(pad=0.3, w_pad=0.8, rect=(0, 0.06, 1, 1))
+    room = _class_legend(fig, colour_of)
+    fig.tight_layout(pad=0.3, w_pad=0.8, rect=(0, room, 1, 1))
     return fig
 
 
@@ -211,8 +225,8 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
     ends = (-0.2, MAP_CELLS + 0.2)
     ax.set(xlim=ends, ylim=ends, xticks=[], yticks=[], aspect="equal", title=title)
     ax.set(xlabel="first axis of the map (no unit)", ylabel="second axis (no unit)")
-    _class_legend(fig, colour_of)
-    fig.tight_layout(rect=(0, 0.05, 1, 1))
+    room = _class_legend(fig, colour_of)
+    fig.tight_layout(rect=(0, room, 1, 1))
     return fig
 
 
@@ -252,6 +266,13 @@ def plot_saliency(cutouts, maps, titles, *, unit):
     return fig
 
 
+def legend_below(fig, handles, names, **options):
+    """Draw a legend under a figure, and return the share of the height that it takes."""
+    rows = -(-len(names) // LEGEND_COLUMNS)
+    fig.legend(handles, names, loc="lower center", ncols=-(-len(names) // rows), **options)
+    return (0.12 + 0.25 * rows) / fig.get_figheight()  # inches
+
+
 def _class_legend(fig, colour_of):
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colour_of.values()]
-    fig.legend(handles, colour_of, loc="lower center", ncols=len(handles))
+    return legend_below(fig, handles, list(colour_of))

@@ -45,7 +45,7 @@ def test_every_commit_hook_passes_and_changes_nothing(tmp_path):
     hooks = run("pre-commit", "run", "--all-files", "--color=never", cwd=tmp_path)
     assert hooks.returncode == 0, hooks.stdout + hooks.stderr
     configured = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert hooks.stdout.count("Passed") == len(configured) == 5, hooks.stdout
+    assert hooks.stdout.count("Passed") == len(configured) > 0, hooks.stdout
     assert [name for name in names if (tmp_path / name).read_bytes() != (REPOSITORY / name).read_bytes()] == []
 
 

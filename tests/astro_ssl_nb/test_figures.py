@@ -1,10 +1,17 @@
-import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 
 import astro_ssl_nb as ssl
 
 matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close what a test drew."""
+    yield
+    matplotlib.pyplot.close("all")
 
 
 def inked(fig):
@@ -57,6 +64,27 @@ def test_a_class_has_one_colour_in_every_figure():
     assert len(set(mixed.values())) == 3 and mixed["GALAXY"] == three["GALAXY"]
 
 
+def test_every_one_of_fifteen_classes_is_drawn_and_no_two_look_alike(blobs):
+    names = np.array([f"type {k:02}" for k in range(15)])
+    kinds = blobs[np.arange(300)]
+    kinds.catalogue["kind"] = np.tile(names, 20)
+    assert len(set(ssl.figures.class_colours([*names, "GALAXY"]).values())) == 16
+    xy = np.random.default_rng(0).normal(size=(300, 2))
+    (axis,) = ssl.figures.plot_map(xy, kinds.labels("kind").tolist()).axes
+    assert [len(points.get_offsets()) for points in axis.collections] == [20] * 15
+    assert len({len(points.get_paths()[0].vertices) for points in axis.collections}) == 3  # markers
+    for fig in (
+        ssl.figures.show_neighbours(kinds, [0], np.array([[1, 2]]), label="kind"),
+        ssl.figures.plot_thumbnails(xy, kinds, label="kind"),
+    ):
+        assert [text.get_text() for text in fig.legends[0].get_texts()] == names.tolist()
+
+
+def test_a_contact_sheet_of_nothing_is_refused(blobs):
+    with pytest.raises(ValueError, match="0 cutouts came to be shown"):
+        ssl.figures.show_cutouts(blobs[:0])
+
+
 def test_confusion_says_shares_and_numbers():
     import pandas as pd
 
@@ -84,6 +112,25 @@ def test_a_label_curve_has_a_line_an_arm(blobs):
     (axis,) = ssl.figures.plot_label_curve(curve).axes
     assert [line.get_label() for line in axis.lines] == ["pretext", "scratch"]
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [0.6, 0.6])
+    table = ssl.mean_intervals(curve)
+    bands = [band.get_paths()[0].vertices for band in axis.collections]
+    assert [(band[:, 1].min(), band[:, 1].max()) for band in bands] == [(table.low[0], table.high[0])] * 2
+    (axis,) = ssl.figures.plot_label_curve(curve[curve.n_labels == 5]).axes  # a band would have no width
+    for bar in axis.collections:
+        np.testing.assert_allclose(bar.get_segments(), [[[5, table.low[0]], [5, table.high[0]]]])
+    assert len(axis.collections) == 2
+
+
+def test_strata_show_each_arm_with_its_interval():
+    import pandas as pd
+
+    rows = [("pretext", 18, 0.9, 0.8, 0.95), ("pretext", 20, 0.6, 0.5, 0.7), ("scratch", 18, 0.7, 0.6, 0.8)]
+    table = pd.DataFrame(rows, columns=["arm", "modelMag_r", "accuracy", "low", "high"])
+    (axis,) = ssl.figures.plot_strata({"modelMag_r": table}, {"modelMag_r": "r magnitude"}).axes
+    assert (axis.get_xlabel(), [line.get_label() for line in axis.lines]) == ("r magnitude", ["pretext", "scratch"])
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [[18, 0.9], [20, 0.6]])
+    band = axis.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in band} == {(18, 0.8), (18, 0.95), (20, 0.5), (20, 0.7)}
 
 
 def test_differences_stand_where_the_table_says(blobs):
@@ -104,6 +151,12 @@ def test_reliability_and_redshifts_show_the_numbers_they_got():
     sure = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["A", "B"])
     fig = ssl.figures.plot_reliability({"arm": sure}, np.array(["A"] * 30 + ["B"] * 10))
     np.testing.assert_allclose(fig.axes[0].lines[1].get_xydata(), [[0.75, 0.75]])
+    (less,) = ssl.figures.plot_reliability({"arm": sure[:9]}, np.array(["A"] * 9)).axes
+    assert less.lines[1].get_xydata().size == less.collections[0].get_offsets().size == 0, "nine are too few"
+    mixed = pd.DataFrame([[0.95, 0.05]] * 10 + [[0.65, 0.35]] * 30, columns=["A", "B"])
+    (both,) = ssl.figures.plot_reliability({"arm": mixed}, np.array(["A"] * 40)).axes
+    np.testing.assert_allclose(both.collections[0].get_offsets(), [[0.65, 1], [0.95, 1]])
+    assert both.collections[0].get_sizes()[0] > both.collections[0].get_sizes()[1]
     z = np.linspace(0.1, 0.5, 50)
     fig = ssl.figures.plot_redshifts(z, {"network": z + 0.01}, np.linspace(0, 1, 50))
     np.testing.assert_allclose(fig.axes[0].collections[0].get_offsets()[:, 1], z + 0.01)

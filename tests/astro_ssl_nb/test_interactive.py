@@ -102,6 +102,14 @@ def test_unknown_values_say_so_and_large_ids_stay_whole(blobs, tmp_path):
     assert str(blobs.catalogue["objid"][1]) in written
 
 
+def test_no_class_is_lost_when_there_are_more_than_markers(blobs, tmp_path):
+    kinds = blobs[np.arange(30)]
+    kinds.catalogue["kind"] = np.tile([f"type {k:02}" for k in range(15)], 2)
+    chart = ssl.interactive_map(np.eye(30)[:, :2], kinds, label="kind", columns=["objid"])
+    written = chart.save(tmp_path / "map.html").read_text()
+    assert [k for k in range(15) if f'"type {k:02}"' not in written] == []
+
+
 def test_what_does_not_fit_is_refused(blobs):
     with pytest.raises(ValueError, match=r"shape \(5, 2\) came with 300 cutouts"):
         ssl.interactive_map(np.zeros((5, 2)), blobs)

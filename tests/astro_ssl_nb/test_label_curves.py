@@ -155,28 +155,60 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
         ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
 
 
-def made_up(scores):
+def made_up(scores, probe="finetune", spread=0.001, seeds=3):
     rows = [
-        (arm, "linear", n, seed, score + 0.001 * seed)
+        (arm, probe, n, seed, score + spread * seed)
         for arm, by_size in scores.items()
         for n, score in by_size.items()
-        for seed in range(3)
+        for seed in range(seeds)
     ]
     return pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
 
 
 def test_label_efficiency_counts_the_labels_that_the_baseline_needs():
-    curve = made_up({"pretext": {5: 0.8, 20: 0.95}, "scratch": {5: 0.6, 20: 0.8}})
-    table = ssl.label_efficiency(curve, "pretext", "scratch").set_index("n_labels")
-    assert table.efficiency[5] == pytest.approx(4)
-    assert not table.lower_bound[5]
-    assert table.lower_bound[20] and table.efficiency[20] == pytest.approx(1)
-    with pytest.raises(ValueError, match="no arm 'imagenet'"):
+    curve = made_up({"pretext": {5: 0.8, 20: 0.95, 40: 0.5}, "scratch": {5: 0.6, 20: 0.8}})
+    table = ssl.label_efficiency(curve).set_index("n_labels")
+    assert table.efficiency.tolist() == pytest.approx([4, 1, 1 / 8])
+    assert table.lower_bound.tolist() == [False, True, False]
+    assert table.upper_bound.tolist() == [False, False, True]
+    with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.label_efficiency(curve, baseline="imagenet")
+    with pytest.raises(ValueError, match="no run of arm 'pretext' with probe 'linear': choose from .*'finetune'"):
+        ssl.label_efficiency(curve, probe="linear")
+
+
+def test_the_interval_of_a_label_efficiency_is_over_seeds():
+    curve = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.6, 20: 0.8}}, spread=0)
+    curve.loc[curve.arm == "pretext", "accuracy"] = [0.65, 0.70, 0.75]
+    row = ssl.label_efficiency(curve).iloc[0]
+    # One of 27 draws takes the worst seed alone, one the best.
+    assert [row.low, row.efficiency, row.high] == pytest.approx([2**0.5, 2, 2**1.5])
+    alone = ssl.label_efficiency(curve[curve.seed == 0]).iloc[0]
+    assert alone.efficiency == pytest.approx(2**0.5) and np.isnan([alone.low, alone.high]).all()
+
+
+def test_an_arm_is_as_label_efficient_as_itself_whatever_its_probes_scored_by_chance():
+    rng = np.random.default_rng(0)
+    curves = [made_up({"pretext": dict(zip((5, 10, 20), (0.6, 0.7, 0.8), strict=True))}, probe) for probe in "ab"]
+    ours = pd.concat(curves).assign(accuracy=lambda runs: runs.accuracy + rng.normal(0, 0.01, len(runs)))
+    curve = pd.concat([ours, ours[ours.probe == "a"].assign(arm="scratch")])
+    assert ssl.label_efficiency(curve, probe="a").efficiency.tolist() == pytest.approx([1, 1, 1])
+
+
+def test_an_interval_of_a_score_stays_a_score():
+    curve = made_up({"pretext": {5: 0.95}}, spread=0.025)  # to 1.0
+    row = ssl.mean_intervals(curve).iloc[0]
+    assert row["mean"] == pytest.approx(0.975) and 0 < row.low < 0.95 and 0.975 < row.high < 1
+    assert ssl.mean_interval(curve.accuracy)[2] > 1
+    assert ssl.mean_interval([1.0, 1.0, 1.0], score=True) == (1, 1, 1)
+    half = ssl.mean_interval([0.49, 0.5, 0.51], score=True)  # where no end is near it is Student's
+    np.testing.assert_allclose(half, ssl.mean_interval([0.49, 0.5, 0.51]), atol=1e-4)
+    with pytest.raises(ValueError, match="scores go from 2 to 90"):
+        ssl.mean_interval([2, 90], score=True)
 
 
 def test_differences_are_paired_by_seed():
-    curve = made_up({"pretext": {5: 0.8}, "scratch": {5: 0.7}})
+    curve = made_up({"pretext": {5: 0.8}, "scratch": {5: 0.7}}, "linear")
     mean, low, high = ssl.paired_difference(curve, ("pretext", "linear"), ("scratch", "linear"), n_labels=5)
     assert mean == pytest.approx(0.1) and high - low == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):

@@ -26,6 +26,24 @@ def test_sigma_mad_is_the_sigma_of_a_gaussian_and_ignores_failures():
     assert failed["outlier_rate"] == pytest.approx(0.05, abs=0.001) and failed["bias"] > 0.1
 
 
+def test_a_difference_of_scatters_is_paired_by_galaxy():
+    rng = np.random.default_rng(2)
+    z, shared = rng.uniform(0, 0.4, 300), rng.normal(size=300)
+    one, other = (z + factor * shared * (1 + z) for factor in (0.02, 0.021))
+    difference, low, high = ssl.paired_sigma_mad(z, one, other, draws=200)
+    sigmas = [ssl.photoz_scores(z, predicted)["sigma_mad"] for predicted in (one, other)]
+    assert difference == pytest.approx(sigmas[0] - sigmas[1])
+    assert low < difference < high < 0  # the same galaxies are hard for both: drawn apart, this would be open
+    assert ssl.paired_sigma_mad(z, one, other, draws=200) == (difference, low, high)
+    one[0], other[1] = np.nan, np.nan
+    difference = ssl.paired_sigma_mad(z, one, other, draws=9)[0]
+    assert difference == pytest.approx(ssl.paired_sigma_mad(z[2:], one[2:], other[2:], draws=9)[0])
+    with pytest.raises(ValueError, match="1 objects have a true and both"):
+        ssl.paired_sigma_mad([0.1, 0.2], [0.1, 0.2], [np.nan, 0.2])
+    with pytest.raises(ValueError, match="other holds -9999"):
+        ssl.paired_sigma_mad([0.1, 0.2], [0.1, 0.2], [-9999, 0.2])
+
+
 def test_outliers_are_counted_either_side_and_in_units_of_one_plus_z():
     assert ssl.photoz_scores([0.0, 0.0], [-0.06, 0.06])["outlier_rate"] == 1
     assert ssl.photoz_scores([1.0, 1.0], [0.94, 1.06])["outlier_rate"] == 0
