@@ -169,7 +169,8 @@ def efficiency(by_task):
     for task, columns in by_task.items():
         for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
             times = interval(line["efficiency"], line["low"], line["high"], ".1f")
-            rows += [(task.upper(), line["n_labels"], f"{times}{' or more' if line['lower_bound'] else ''}")]
+            bound = " or more" if line["lower_bound"] else " or less" if line["upper_bound"] else ""
+            rows += [(task.upper(), line["n_labels"], times + bound)]
     return table(["Task", "Labels a class", "Times as many for *scratch*"], rows)
 
 
