@@ -3,8 +3,8 @@
     python jupyter-book/build.py --run demo
 
 takes the executed notebooks and the numbers of ``runs/demo``, and the pages beside this file, and writes the book to
-``runs/demo/book/_build/html``, and the same as ``book.zip`` beside it, to be read without a server. Any warning, such
-as a broken link, fails the build. No network is needed.
+``runs/demo/book/_build/html``, and there also as ``book.zip``, to be read without a server. Any warning, such as a
+broken link, fails the build. No network is needed.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def build_book(run):
     html = book / "_build" / "html"
     for name, notebook in notebooks.items():  # what the download button gives: without the links to the glossary
         nbformat.write(notebook, html / "_sources" / "notebooks" / f"{name}.ipynb")
-    shutil.make_archive(html.parent / "book", "zip", html)
+    copy_of_all = shutil.make_archive(html.parent / "book", "zip", html)
+    shutil.move(copy_of_all, html)  # the first page links to it; made elsewhere, it does not hold itself
     return html / "index.html"
 
 

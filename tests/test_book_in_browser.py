@@ -13,9 +13,14 @@ import urllib.parse
 import zipfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
+from astropy.table import Table
 from PIL import Image
+
+import astro_ssl_nb as ssl
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright is not installed")
@@ -28,6 +33,16 @@ HEAVY = {"notebooks/04_see_what_it_learned.html"}  # holds an interactive map
 ONE_PAGE = 3e6  # bytes of a page and its pictures
 SHARED = 5e6  # bytes of the theme and MathJax, which a browser loads once for all pages
 ACCEPTED = {}  # axe rule -> reason for which a violation that the theme makes is accepted
+
+
+@functools.cache
+def interactive():
+    """HTML of the outputs that a reader can play with, by the words of the cells that make them."""
+    slider = ssl.FigureSlider({Q: plt.subplots(figsize=(4, 2))[0] for Q in (1, 10)}, name="Q", alt="Empty axes")
+    table = Table({"objid": [7, 8], "class": ["STAR", "QSO"]})
+    cutouts = ssl.CutoutSet.from_arrays(np.ones((2, 5, 8, 8)), table)
+    chart = ssl.interactive_map(np.eye(2), cutouts, columns=["objid"], title="Two objects")
+    return {"FigureSlider(": slider._repr_html_(), "interactive_map(": chart._repr_html_()}
 
 
 def with_outputs(notebook):
@@ -43,6 +58,9 @@ def with_outputs(notebook):
     for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
         kind = frame if number % 2 else frame.replace(' class="dataframe"', "")
         shown = figure if "plt.show()" in cell.source else {"text/html": kind, "text/plain": "a table"}
+        for words, html in interactive().items():
+            if words in cell.source:
+                shown = {"text/html": html, "text/plain": "for the mouse"}
         line = nbformat.v4.new_output("stream", name="stdout", text="a line that is too long for a phone " * 6)
         cell.execution_count = number + 1
         cell.outputs = [line, nbformat.v4.new_output("display_data", shown)]
@@ -239,6 +257,27 @@ def test_the_download_button_gives_the_notebook_as_it_ran(chromium, html, site):
     page.close()
 
 
+def test_every_notebook_to_download_is_that_of_the_course(html):
+    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+    for path in paths:
+        given = nbformat.read(html / "_sources" / "notebooks" / path.name, as_version=4)
+        cells = [(cell.id, cell.source) for cell in given.cells if cell.id not in ("solution-1", "solution-2")]
+        assert cells == [(cell.id, cell.source) for cell in nbformat.read(path, as_version=4).cells], path.name
+
+
+def test_a_reader_can_play_with_the_slider_and_the_map(chromium, html, site):
+    page = chromium.new_page()
+    page.goto(site + "notebooks/01_fetch_sdss_cutouts.html")
+    page.get_by_role("slider", name="Q").press("ArrowRight")
+    assert page.locator("figure img:visible").get_attribute("alt") == "Empty axes, Q = 10"
+    page.goto(site + "notebooks/04_see_what_it_learned.html")
+    chart = page.locator("iframe")
+    chart.scroll_into_view_if_needed()
+    page.frame_locator("iframe").locator("canvas").first.wait_for()
+    assert chart.get_attribute("title") == "Two objects"
+    page.close()
+
+
 def test_a_solution_is_hidden_until_asked_for(chromium, site):
     page = chromium.new_page()
     page.goto(site + "notebooks/01_fetch_sdss_cutouts.html")
@@ -252,14 +291,21 @@ def test_a_solution_is_hidden_until_asked_for(chromium, site):
     page.close()
 
 
-def test_the_offline_copy_holds_every_file_and_opens_without_a_server(chromium, html, tmp_path):
-    with zipfile.ZipFile(html.parent / "book.zip") as copy:
+def test_the_offline_copy_holds_every_file_and_opens_without_a_server(chromium, html, site, tmp_path):
+    page = chromium.new_page()
+    page.goto(site)
+    assert page.get_by_role("link", name="Download all pages").get_attribute("href") == "book.zip"
+    page.close()
+    with zipfile.ZipFile(html / "book.zip") as copy:
         copy.extractall(tmp_path)
-    files = {path.relative_to(html) for path in html.rglob("*") if path.is_file()}
+    files = {path.relative_to(html) for path in html.rglob("*") if path.is_file()} - {Path("book.zip")}
     assert files == {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     page, errors = chromium.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "notebooks" / "01_fetch_sdss_cutouts.html").as_uri())
     page.locator("mjx-container").first.wait_for()
     assert page.locator(".cell_output img").first.evaluate("image => image.naturalWidth") > 0 and errors == []
+    page.goto((tmp_path / "intro.html").as_uri())
+    page.locator("main").first.wait_for()
+    assert page.locator("[href$='book.zip']").count() == 0  # it does not hold itself
     page.close()
