@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone
+from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, stretch_of_part
 from astro_ssl_nb.caches import digest, file_digest
 from astro_ssl_nb.properties import Property, property_values
 from astro_ssl_nb.representations import forward, frozen_backbone
@@ -23,6 +23,11 @@ class Arm:
     arch, stretch : str
         For arms that bring none of their own.
     cache : Cache
+
+    Raises
+    ------
+    ValueError
+        If `spec` is none of these, or the bands or the pixel scale of the sets and of the backbone differ.
 
     Attributes
     ----------
@@ -45,7 +50,8 @@ class Arm:
         self.forget()
         if self.images:
             # The stretch may look at all training images: it takes no labels.
-            self.backbone, self.stretch = frozen_backbone(self.weights, train, arch=arch, stretch=stretch)
+            self.backbone, fitted = frozen_backbone(self.weights, train, arch=arch, stretch=stretch)
+            self.stretches = fitted, stretch_of_part(fitted, train, test)
         self.identity = self._identity() if cache.folder else ""
 
     @property
@@ -66,7 +72,7 @@ class Arm:
         """Features, columns or both side by side, of both parts."""
         if self.found is None or (not self.fixed and self.found_seed != seed):
             if not self.fixed:
-                self.backbone = create_backbone(self.arch, self.stretch.n_channels, seed=seed)
+                self.backbone = create_backbone(self.arch, self.stretches[0].n_channels, seed=seed)
             self.found_seed = seed
             self.found = [
                 np.hstack(
@@ -81,22 +87,29 @@ class Arm:
         """What trains a probe on some rows of the training set and predicts the test set: a function and its arguments.
 
         They are all that another process needs to do it.
+
+        Raises
+        ------
+        ValueError
+            If columns are to be fine-tuned.
         """
         if probe != "finetune":
             from astro_ssl_nb.probes import frozen_probabilities
 
             x_train, x_test = self.features(seed)
-            options = {"size": size, "seed": seed, "columns": not self.images}
+            options = {"size": size, "seed": seed, "columns": not self.images, "gaps": bool(self.columns)}
             return frozen_probabilities, (probe, x_train[subset], self.y[subset], x_test), options
         from astro_ssl_nb.finetuning import finetuned_probabilities
 
+        if not self.trainable:
+            raise ValueError("an arm with catalogue columns has no network to fine-tune: use probe 'linear' or 'knn'")
         arch = self.arch if self.weights is None else None
-        options = {"weights": self.weights, "arch": arch, "stretch": self.stretch, "seed": seed}
+        options = {"weights": self.weights, "arch": arch, "stretch": self.stretches[0], "seed": seed}
         return finetuned_probabilities, (self.parts[0], subset, self.parts[1], self.label), options
 
     def _embedded(self, k, seed):
         return self.cache.array(
-            ("features", self.identity, k, seed), lambda: forward(self.backbone, self.parts[k], self.stretch)
+            ("features", self.identity, k, seed), lambda: forward(self.backbone, self.parts[k], self.stretches[k])
         )
 
     def _identity(self):
@@ -108,6 +121,6 @@ class Arm:
         columns = (
             [property_values(part.catalogue, self.columns).tobytes() for part in self.parts] if self.columns else ""
         )
-        images = [part.checksum() for part in self.parts], self.stretch if self.images else ""
+        images = [part.checksum() for part in self.parts], self.stretches if self.images else ""
         labels = [list(part.labels(self.label)) for part in self.parts]
         return digest(self.images, network, self.arch, images, columns, labels)

@@ -30,7 +30,7 @@ def saliency(learn, cutouts, output, *, steps=32):
     Raises
     ------
     ValueError
-        If the learner has no such output.
+        If the learner has no such output, or the cutouts have other bands or another pixel scale than its training set.
 
     Examples
     --------
@@ -45,8 +45,8 @@ def saliency(learn, cutouts, output, *, steps=32):
     answer = _answer(learn.dls, output)
     device = next(learn.model.parameters()).device
     images = torch.from_numpy(np.ascontiguousarray(cutouts.images)).to(device)
-    light = learn.dls.stretch(images)
-    sky = learn.dls.stretch(torch.zeros_like(images))
+    stretch = learn.dls.stretch_for(cutouts)
+    light, sky = stretch(images), stretch(torch.zeros_like(images))
     learn.model.eval()
     gradient = torch.zeros_like(light)
     for share in (np.arange(steps) + 0.5) / steps:

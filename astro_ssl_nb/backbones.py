@@ -74,6 +74,8 @@ def save_backbone(learn, path, **metrics):
 
     Raises
     ------
+    ValueError
+        If a weight is not finite: the training went wrong.
     OSError
         If it cannot be written; a file that was there before stands.
     """
@@ -84,11 +86,17 @@ def save_backbone(learn, path, **metrics):
     card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
     card["data_sha256"] = learn.dls.train.cutouts.checksum()
     card["enlarges"] = getattr(learn.model[0], "enlarges", False)
+    state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} of {len(state)} tensors of the backbone are not finite ({broken[0]} first), and not "
+            "written: make the learner anew and train it at a lower learning rate, with the callback StopAtNaN"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
     try:
-        save_file(state, part, metadata={"card": json.dumps(card)})
+        save_file(state, part, metadata={"card": json.dumps(card, default=_plain)})
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
@@ -168,6 +176,28 @@ def check_pixel_scale(card, cutouts):
             f"the backbone was trained on pixels of {trained} arcsec, these cutouts have {given}: objects would look "
             f"{trained / given:.2g} times as large. Resample them to {trained} arcsec, or pretrain on their survey"
         )
+
+
+def stretch_of_part(stretch, train, part):
+    """The stretch of training for another part of the data, whose bands may stand in another order.
+
+    Raises
+    ------
+    ValueError
+        If the part has other bands, another pixel scale, or pictures where training has fluxes.
+    """
+    if part.is_picture != train.is_picture:
+        kinds = ["uint8 pictures" if one.is_picture else "fluxes" for one in (train, part)]
+        raise ValueError(f"the training set holds {kinds[0]}, these cutouts are {kinds[1]}: make both in the same way")
+    check_pixel_scale(train.card, part)
+    return stretch.aligned(part)
+
+
+def _plain(value):
+    """A number of numpy or torch as JSON can hold it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"the card of a backbone cannot hold {value!r}: give numbers and text")
 
 
 def _imagenet(timm, arch, n_channels):

@@ -10,7 +10,7 @@ import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.torch_core import get_model, rank_distrib
 
-FORMAT = 2  # 1 held the state of another optimiser
+FORMAT = 3  # 1 held the state of another optimiser, 2 did not say what was learned and how
 
 
 class Checkpoint(Callback):
@@ -22,6 +22,9 @@ class Checkpoint(Callback):
     order of its epoch, and generators of random numbers. The file is written under a temporary name first, so it is
     always whole.
 
+    It keeps one fit. `fine_tune` is two: call `fit_one_cycle` before and after `learn.unfreeze()`, each with a
+    Checkpoint of its own.
+
     Parameters
     ----------
     path : path-like
@@ -32,7 +35,8 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or one of another run.
+        If the file is no checkpoint, or one of another run: of other objects, targets, loss, stretch or learning rates,
+        say. If it is given to a second fit.
     OSError
         If the file cannot be written. The one before stands.
 
@@ -47,9 +51,15 @@ class Checkpoint(Callback):
     order = 70  # after all that sets a learner up: the recorder (50) and the schedule (60) among them
 
     def __init__(self, path, *, every=100):
-        self.path, self.every, self.step = Path(path), every, None
+        self.path, self.every, self.step, self.finished = Path(path), every, None, False
 
     def before_fit(self):
+        if self.finished:
+            raise ValueError(
+                f"the checkpoint {self.path} has kept one fit to its end, this is a second one: give each fit a "
+                "Checkpoint with a path of its own; instead of fine_tune call fit_one_cycle before and after "
+                "learn.unfreeze()"
+            )
         if hasattr(self.learn, "invariance"):
             raise ValueError("Checkpoint does not keep the projector of Invariance: pretrain without one of the two")
         self.identity = self._identity()
@@ -78,6 +88,9 @@ class Checkpoint(Callback):
             self.resumed = None
 
     after_train = before_batch  # where no batch was left in the epoch
+
+    def after_fit(self):
+        self.finished = True
 
     def after_batch(self):
         if not self.training:
@@ -113,8 +126,45 @@ class Checkpoint(Callback):
             "batch size": loader.bs,
             "processes": loader.processes,
             "seed": loader.seed,
-            "training objects": hashlib.sha256(ids.tobytes()).hexdigest()[:16],
+            "training objects": _digest(ids.tobytes()),
+            "targets": self._targets(),
+            "loss": _name(self.loss_func),
+            "stretch": _constants(self.dls.stretch),
+            "learning rates": self._rates(),
         }
+
+    def _targets(self):
+        """Names of the properties, or the classes of the objects: two columns of labels may have the same names."""
+        targets = self.dls.train.targets
+        if targets.is_floating_point():
+            return ", ".join(one.name for one in self.dls.properties)
+        return f"{', '.join(self.dls.vocab)} ({_digest(targets.numpy().tobytes())})"
+
+    def _rates(self):
+        """The highest, and a digest of those of all layers through the run."""
+        schedule = getattr(self.learn, "param_scheduler", None)
+        rates = [self.opt.hypers[k]["lr"] for k in range(len(self.opt.hypers))]
+        through = [np.asarray(rates)]
+        if schedule and "lr" in schedule.scheds:
+            through = [np.broadcast_to(schedule.scheds["lr"](pct), len(rates)) for pct in np.linspace(0, 1, 21)]
+        # Rounded: the last digits may differ from machine to machine.
+        said = " ".join(f"{rate:.5g}" for rate in np.ravel(through))
+        return f"up to {np.max(through):.5g} ({_digest(said.encode())})"
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _name(function):
+    function = getattr(function, "func", function)  # of a partial, or of a loss of fastai
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _constants(stretch):
+    """A stretch in words; rounded, as the last digits may differ with the number of threads."""
+    constants = " ".join(f"{value:.2g}" for value in (*stretch.mean, *stretch.std))
+    return f"{stretch.kind} of {' '.join(stretch.bands)}, mean and scatter {constants}"
 
 
 def write_checkpoint(state, path):

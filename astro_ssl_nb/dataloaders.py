@@ -1,5 +1,6 @@
 """fastai DataLoaders over CutoutSets that read, stretch and augment whole batches at once."""
 
+import copy
 import random
 
 import numpy as np
@@ -9,6 +10,7 @@ from fastai.data.load import DataLoader
 
 from astro_ssl_nb import pictures
 from astro_ssl_nb.augmentations import turn_and_shift
+from astro_ssl_nb.backbones import stretch_of_part
 from astro_ssl_nb.properties import property_values
 from astro_ssl_nb.stretch import Stretch
 
@@ -115,6 +117,12 @@ class CutoutLoader(DataLoader):
         options["bs"] = kwargs.get("bs", self.bs)
         return type(self)(self.cutouts, self.targets, self.stretch, train=train, **options)
 
+    def with_stretch(self, stretch):
+        """A loader of the same cutouts, at the same place of its order, through another Stretch."""
+        loader = self.new()
+        loader.stretch, loader.rng = stretch.aligned(self.cutouts), copy.copy(self.rng)
+        return loader
+
     def show_batch(self, b=None, max_n=9, **kwargs):
         """Show cutouts as colour pictures, with their targets."""
         return pictures.show_batch(b or self.one_batch(), self, max_n=max_n)
@@ -142,6 +150,12 @@ class CutoutDataLoaders(DataLoaders):
         seed : int, default=0
         **kwargs
             Passed to both `CutoutLoader`s, such as `augment`.
+
+        Raises
+        ------
+        ValueError
+            If a property is known for fewer than two training cutouts, or the validation set has other bands or
+            another pixel scale than the training set.
 
         Examples
         --------
@@ -194,13 +208,14 @@ class CutoutDataLoaders(DataLoaders):
         Raises
         ------
         KeyError, ValueError
-            If there is no such label column, or a validation label that the training set lacks.
+            If there is no such label column, a validation label that the training set lacks, or the validation set has
+            other bands or another pixel scale.
         """
         names = [part.labels(label) for part in (train, valid)]
         vocab = np.unique(names[0])
-        strangers = sorted(set(names[1]) - set(vocab))
+        strangers = np.setdiff1d(names[1], vocab).tolist()
         if strangers:
-            raise ValueError(f"the validation set has the classes {strangers}, the training set only {list(vocab)}")
+            raise ValueError(f"the validation set has the classes {strangers}, the training set only {vocab.tolist()}")
         targets = [torch.from_numpy(np.searchsorted(vocab, part)) for part in names]
         dls = cls._make(
             train, valid, targets, stretch, bs, seed, device, describe=lambda target: str(vocab[int(target)]), **kwargs
@@ -212,28 +227,41 @@ class CutoutDataLoaders(DataLoaders):
 
     @classmethod
     def _make(cls, train, valid, targets, stretch, bs, seed, device, **kwargs):
-        if not isinstance(stretch, Stretch):
-            stretch = Stretch.fit(train, stretch)
+        stretch = stretch.aligned(train) if isinstance(stretch, Stretch) else Stretch.fit(train, stretch)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         shared = {"seed": seed, "device": device, **kwargs}
         loaders = [
             CutoutLoader(train, targets[0], stretch, bs=bs, train=True, **shared),
-            CutoutLoader(valid, targets[1], stretch, bs=2 * bs, **shared),
+            CutoutLoader(valid, targets[1], stretch_of_part(stretch, train, valid), bs=2 * bs, **shared),
         ]
         dls = cls(*loaders, device=device)
         dls.stretch, dls.seed = stretch, seed
         dls.card = {"pixel_scale": train.pixel_scale, "size": train.read([0]).shape[-1], "n_train": len(train)}
         return dls
 
-    def use_stretch(self, stretch):
-        """Give all loaders another Stretch: that of a backbone, whose constants its input must keep."""
-        self.stretch = stretch
-        for loader in self.loaders:
-            loader.stretch = stretch
+    def with_stretch(self, stretch):
+        """The same loaders through another Stretch: that of a backbone, whose constants its input must keep.
+
+        They are copies, so that learners made from the same loaders do not change each other's input.
+        """
+        dls = copy.copy(self)
+        dls.loaders, dls.stretch = [loader.with_stretch(stretch) for loader in self.loaders], stretch
+        return dls
+
+    def stretch_for(self, cutouts):
+        """The stretch of training for other cutouts.
+
+        Raises
+        ------
+        ValueError
+            If they have other bands or another pixel scale than the training set, or are pictures where it has fluxes.
+        """
+        return stretch_of_part(self.stretch, self.train.cutouts, cutouts)
 
     def test_dl(self, cutouts, **kwargs):
-        """An unlabelled loader over other cutouts, for `learn.get_preds(dl=...)`."""
-        return CutoutLoader(cutouts, None, self.stretch, bs=kwargs.get("bs", 2 * self.bs), device=self.device)
+        """An unlabelled loader over other cutouts, for `learn.get_preds(dl=...)`; it raises what `stretch_for` does."""
+        stretch = self.stretch_for(cutouts)
+        return CutoutLoader(cutouts, None, stretch, bs=kwargs.get("bs", 2 * self.bs), device=self.device)
 
 
 def _rng_state(state):

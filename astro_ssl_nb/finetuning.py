@@ -6,7 +6,7 @@ from fastai.callback.core import Callback, CancelValidException
 from torch import nn
 
 from astro_ssl_nb.dataloaders import CutoutDataLoaders
-from astro_ssl_nb.learners import class_learner
+from astro_ssl_nb.learners import SeededDropout, class_learner
 from astro_ssl_nb.probes import as_linear_layer, linear_probe
 from astro_ssl_nb.representations import forward
 
@@ -74,7 +74,8 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
-    # Dropout draws from torch's global generator: seeded here, and given back as it was.
+    # Dropout draws from torch's global generator: seeded here, once for all steps, and given back as it was.
+    learn.remove_cb(SeededDropout)
     with torch.random.fork_rng(devices=[]), learn.no_bar(), learn.no_logging():
         torch.manual_seed(seed)
         if weights is None:
@@ -88,7 +89,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
 def finetuned_probabilities(train, subset, test, label, **options):
     """Class probabilities of a test set, (N, K) array, by `few_shot_learner` on some rows of a training set."""
     learn = few_shot_learner(train[subset], label, **options)
-    return torch.from_numpy(forward(learn.model, test, learn.dls.stretch)).softmax(1).numpy()
+    return torch.from_numpy(forward(learn.model, test, learn.dls.stretch_for(test))).softmax(1).numpy()
 
 
 def _probe_head(learn, labelled, label, seed):

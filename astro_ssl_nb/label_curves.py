@@ -33,7 +33,7 @@ def labelled_subset(labels, size, seed):
     Raises
     ------
     ValueError
-        If a class has fewer objects than that.
+        If `size` is less than 1, or a class has fewer objects than that.
 
     Examples
     --------
@@ -42,7 +42,9 @@ def labelled_subset(labels, size, seed):
     >>> len(few), len(more), set(few) <= set(more)
     (10, 20, True)
     """
-    rng = np.random.default_rng(seed)
+    if size < 1:
+        raise ValueError(f"{size} labels a class were asked for: take 1 or more")
+    rng, labels = np.random.default_rng(seed), np.asarray(labels)
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < size:
         rarest = names[counts.argmin()]
@@ -103,14 +105,13 @@ def label_curve(
     Raises
     ------
     ValueError, KeyError
-        If a probe is unknown, a class has too few objects, or the label column is missing.
+        If a probe is unknown, a class has too few objects or the label column is missing; if there is one class, or the
+        test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ.
     """
-    unknown = set(probes) - set(PROBES)
-    if unknown:
-        raise ValueError(f"unknown probe {sorted(unknown)}: use {', '.join(PROBES)}")
+    _check_probes(probes)
     if not arms or not sizes or seeds < 1:
         raise ValueError(f"nothing to run: {len(arms)} arms, sizes {tuple(sizes)}, {seeds} seeds")
-    y_train, y_test = train.labels(label), test.labels(label)
+    y_train, y_test = _checked_labels(train, test, label)
     subsets = {(size, seed): labelled_subset(y_train, size, seed) for seed in range(seeds) for size in sizes}
     cache, classes = Cache(cache), np.unique(y_train)
     arms = {
@@ -171,10 +172,51 @@ def few_shot_probabilities(
     -------
     DataFrame of shape (len(test), classes)
         The probability of each class; `.idxmax(axis=1)` is the predicted one.
+
+    Raises
+    ------
+    ValueError, KeyError
+        As `label_curve`; also if columns are to be fine-tuned.
     """
+    _check_probes((probe,))
+    subset = labelled_subset(_checked_labels(train, test, label)[0], size, seed)
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
-    subset = labelled_subset(train.labels(label), size, seed)
     return pd.DataFrame(_probabilities(*arm.task(probe, subset, size, seed)), columns=arm.classes)
+
+
+def _check_probes(probes):
+    if isinstance(probes, str):
+        raise ValueError(f"probes={probes!r} is text: give a sequence, as ({probes!r},)")
+    unknown = [probe for probe in probes if probe not in PROBES]
+    if unknown:
+        raise ValueError(f"unknown probe {unknown}: use {', '.join(PROBES)}")
+
+
+def _checked_labels(train, test, label):
+    """The labels of both sets, if a score of the one after training on the other would mean anything."""
+    y_train, y_test = train.labels(label), test.labels(label)
+    classes = np.unique(y_train)
+    if len(classes) < 2:
+        raise ValueError(
+            f"all {len(train)} training objects are of class {classes.tolist()}: there is nothing to learn"
+        )
+    strangers = np.setdiff1d(y_test, classes).tolist()
+    if strangers:
+        raise ValueError(f"the test set has the classes {strangers}, the training set only {classes.tolist()}")
+    ids = [set(np.asarray(part.catalogue["objid"]).astype(str)) for part in (train, test)]
+    shared = sorted(ids[0] & ids[1])
+    if shared and not _only_numbered(train, test):
+        raise ValueError(
+            f"{len(shared)} objects are in the training set and in the test set (objid {shared[0]} first): take two "
+            "parts of one `split`, or give the objects of two sets an `objid` of their own"
+        )
+    return y_train, y_test
+
+
+def _only_numbered(train, test):
+    """Whether ids are the numbers that rows without an id get, and the first row of each is of another object."""
+    numbered = [np.array_equal(np.asarray(part.catalogue["objid"]), np.arange(len(part))) for part in (train, test)]
+    return all(numbered) and not np.array_equal(train.read([0]), test.read([0]))
 
 
 def _side_by_side(tasks, truth, classes, workers):

@@ -5,15 +5,18 @@ import fastai.callback.schedule  # noqa: F401  (fit_one_cycle, fine_tune and lr_
 import numpy as np
 import torch
 from fastai.basics import params
+from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, F1Score, accuracy
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import rank_distrib
 from fastcore.meta import delegates
 from torch import nn
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_backbone, load_backbone
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
+from astro_ssl_nb.nonfinite import NoticeNaN
 from astro_ssl_nb.precision import MixedPrecision
 
 
@@ -40,17 +43,42 @@ class PropertyMAE(Metric):
         return f"{self.property.name} MAE" + (f" [{self.property.unit}]" if self.property.unit else "")
 
 
+class OwnStretch(Callback):
+    """Whatever loader a learner is given, it looks at the cutouts through its own stretch."""
+
+    def before_validate(self):
+        ours, theirs = self.dls.stretch, getattr(self.dl, "stretch", None)
+        if theirs is not None and theirs != ours.aligned(self.dl.cutouts):
+            self.learn.dl = self.dl.with_stretch(ours)
+
+
+class SeededDropout(Callback):
+    """Dropout draws from torch's global generator: seeded for each fit, and given back as it was."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def before_fit(self):
+        self.before = torch.get_rng_state()
+        torch.manual_seed(self.seed + rank_distrib())  # processes must not drop the same
+        self.seed += 1000  # the next fit of this learner draws anew
+
+    def after_fit(self):
+        torch.set_rng_state(self.before)
+
+
 @delegates(Learner.__init__)
-def property_learner(dls, arch="resnet18", *, weights=None, uncertainty=False, loss_func=None, metrics=None, **kwargs):
+def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_func=None, metrics=None, **kwargs):
     """A fastai Learner that regresses properties from cutouts: the pretext task of Martinazzo et al. (2020).
 
     Parameters
     ----------
     dls : CutoutDataLoaders made by `for_properties`
-    arch : str, default="resnet18"
-        Any timm architecture.
+    arch : str, optional
+        A timm architecture; by default that of the weights, else resnet18.
     weights : {None, "imagenet"} or path, default=None
-        Where the backbone starts.
+        Where the backbone starts. Pretrained weights start frozen: call `learn.unfreeze()` to train them too, or
+        `learn.fine_tune(epochs)`, which trains the head first, then everything.
     uncertainty : bool, default=False
         Let the network say for each value how far it may be off, and weight its error by that.
     loss_func : callable, optional
@@ -63,6 +91,11 @@ def property_learner(dls, arch="resnet18", *, weights=None, uncertainty=False, l
     Returns
     -------
     Learner; `learn.model[0]` is the backbone, `learn.model[1]` the head
+
+    Raises
+    ------
+    ValueError
+        As `class_learner`. A fit raises FloatingPointError once its loss is not finite.
     """
     if not hasattr(dls, "properties"):
         raise ValueError("property_learner needs CutoutDataLoaders.for_properties; these loaders have no properties")
@@ -83,7 +116,8 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     arch : str, optional
         A timm architecture; by default that of the weights, else resnet18.
     weights : {None, "imagenet"} or path, default=None
-        Where the backbone starts: at random, from ImageNet, or from a file of `save_backbone`.
+        Where the backbone starts: at random, from ImageNet, or from a file of `save_backbone`. Pretrained weights start
+        frozen.
     loss_func : callable, default=cross entropy
     metrics : list, optional
         By default accuracy, balanced accuracy and macro F1.
@@ -100,12 +134,11 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     ------
     ValueError
         If the weights are for another architecture, stretch, bands or pixel scale. The constants of the stretch (noise,
-        mean, scatter) are taken over from the weights.
+        mean, scatter) are taken over from the weights, into `learn.dls`: a copy of `dls` where they differ. A fit
+        raises FloatingPointError once its loss is not finite.
     """
     if not hasattr(dls, "vocab"):
         raise ValueError("class_learner needs CutoutDataLoaders.for_classes; these loaders have no classes")
-    if arch is None:
-        arch = IMAGENET_ARCH if weights == "imagenet" else "resnet18" if weights is None else None
     if metrics is None:
         metrics = [accuracy, BalancedAccuracy(), F1Score(average="macro")]
     return _learner(
@@ -114,9 +147,10 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
 
 
 def _backbone_for(dls, weights, arch):
-    """The backbone that `weights` name, and its timm architecture; the loaders get the stretch of its training."""
+    """The backbone that `weights` name, its timm architecture, and the loaders with the stretch of its training."""
     if weights is None or weights == "imagenet":
-        return create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed), arch
+        arch = arch or (IMAGENET_ARCH if weights == "imagenet" else "resnet18")
+        return create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed), arch, dls
     backbone, card = load_backbone(weights, arch=arch)
     if card["stretch"].kind != dls.stretch.kind:
         raise ValueError(
@@ -125,23 +159,24 @@ def _backbone_for(dls, weights, arch):
         )
     check_pixel_scale(card, dls.train.cutouts)
     stretch = card["stretch"].refit(dls.train.cutouts)  # which refuses other bands
-    if not dls.train.cutouts.is_picture:  # pictures have constants of their own set, and the loaders hold those
-        dls.use_stretch(stretch)
-    return backbone, card["arch"]
+    # Pictures have constants of their own set, and the loaders hold those.
+    if not dls.train.cutouts.is_picture and stretch != dls.stretch:
+        dls = dls.with_stretch(stretch)
+    return backbone, card["arch"], dls
 
 
 def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, opt_func=None, **kwargs):
-    backbone, arch = _backbone_for(dls, weights, arch)
+    backbone, arch, dls = _backbone_for(dls, weights, arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(dls.seed)
         head = nn.Sequential(
             nn.BatchNorm1d(backbone.num_features), nn.Dropout(dropout), nn.Linear(backbone.num_features, n_out)
         )
-    model = nn.Sequential(backbone, head)
+    model = MixedPrecision(backbone, head)
     model = model.to(memory_format=torch.channels_last)
     splitter, opt_func = splitter or stages, opt_func or adamw
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter, opt_func=opt_func, **kwargs)
-    learn.add_cb(MixedPrecision())
+    learn.add_cbs([NoticeNaN(), OwnStretch(), SeededDropout(dls.seed)])
     learn.arch = arch
     if weights is not None:
         learn.freeze()
@@ -191,6 +226,12 @@ def predict_properties(learn, cutouts, *, uncertainty=False):
     Returns
     -------
     ndarray of shape (N, P) in the units of the properties, or two of them
+
+    Raises
+    ------
+    ValueError
+        If the cutouts have other bands or another pixel scale than those of the training, or uncertainties are asked of
+        a network that gives none.
     """
     prediction, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
     n, std = learn.dls.c, learn.dls.target_std

@@ -1,8 +1,7 @@
 """bfloat16 on GPUs that compute with it."""
 
 import torch
-from fastai.callback.core import Callback
-from fastai.torch_core import to_float
+from torch import nn
 
 
 def has_bfloat16(device):
@@ -18,19 +17,12 @@ def has_bfloat16(device):
     return False
 
 
-class MixedPrecision(Callback):
-    """fastai callback: forward passes in bfloat16 where the device has it; weights, losses and norms stay float32.
+class MixedPrecision(nn.Sequential):
+    """Layers that train in bfloat16 where the device has it; weights, outputs, losses and norms stay float32.
 
-    fastai's own callback of this name serves CUDA alone.
+    fastai's callback of this name serves CUDA alone, and leaves autocast on if a forward pass is interrupted.
     """
 
-    order = 10
-
-    def before_batch(self):
-        device = self.dls.device
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.training and has_bfloat16(device))
-        self.autocast.__enter__()
-
-    def after_pred(self):
-        self.learn.pred = to_float(self.pred)
-        self.autocast.__exit__(None, None, None)
+    def forward(self, x):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and has_bfloat16(x.device)):
+            return super().forward(x).float()

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 STRENGTHS = [0.1, 1.0, 0.01, 10.0]
 
 
-def linear_probe(size, seed, *, columns=False):
+def linear_probe(size, seed, *, columns=False, gaps=False):
     """Logistic regression whose regularisation is chosen by cross-validation, unfitted.
 
     Parameters
@@ -26,24 +26,27 @@ def linear_probe(size, seed, *, columns=False):
     columns : bool, default=False
         The inputs are catalogue columns and not features: gradient boosting is a candidate beside it, since magnitudes
         need not separate classes by a plane.
+    gaps : bool, default=False
+        Some inputs are catalogue columns, whose unknown values are filled in with the median; a feature that is NaN is
+        an error. Columns alone always have gaps.
     """
     model = LogisticRegression(max_iter=1000)
     if columns:
         boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
         grid = [{"logisticregression__C": STRENGTHS}, {"logisticregression": [boosting]}]
-        return _searched(make_pipeline(*_prepared(), model), grid, size, seed)
+        return _searched(make_pipeline(*_prepared(gaps=True), model), grid, size, seed)
     # PCA only rotates: the solution is the same, found in as many dimensions as there are labels.
-    return make_pipeline(*_prepared(), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
+    return make_pipeline(*_prepared(gaps), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
-def knn_probe(size, seed):
-    """k nearest neighbours, k chosen by cross-validation, unfitted."""
+def knn_probe(size, seed, *, gaps=False):
+    """k nearest neighbours, k chosen by cross-validation, unfitted; the arguments are those of `linear_probe`."""
     in_fold = size - -(-size // min(5, size)) if size > 1 else 1
     grid = {"n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
-    return make_pipeline(*_prepared(), _searched(KNeighborsClassifier(1), grid, size, seed))
+    return make_pipeline(*_prepared(gaps), _searched(KNeighborsClassifier(1), grid, size, seed))
 
 
-def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False):
+def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False, gaps=False):
     """Class probabilities of a test set, (N, K) array, by a probe on frozen features or columns.
 
     Parameters
@@ -51,9 +54,10 @@ def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False):
     probe : {"linear", "knn"}
     x, y : features (n, D) of the labelled objects, and their classes
     x_test : ndarray of shape (N, D)
-    size, seed, columns : as in `linear_probe`
+    size, seed, columns, gaps : as in `linear_probe`
     """
-    model = linear_probe(size, seed, columns=columns) if probe == "linear" else knn_probe(size, seed)
+    linear = probe == "linear"
+    model = linear_probe(size, seed, columns=columns, gaps=gaps) if linear else knn_probe(size, seed, gaps=gaps)
     return model.fit(x, y).predict_proba(x_test)
 
 
@@ -62,7 +66,7 @@ def as_linear_layer(probe):
 
     Two classes get the scores -s / 2 and s / 2, so that the softmax of the layer is the probability of the probe.
     """
-    _, scaler, rotation, search = (step for _, step in probe.steps)
+    *_, scaler, rotation, search = (step for _, step in probe.steps)
     classifier = getattr(search, "best_estimator_", search)
     weight = classifier.coef_ @ rotation.components_
     bias = classifier.intercept_ - weight @ rotation.mean_
@@ -72,9 +76,10 @@ def as_linear_layer(probe):
     return weight, bias
 
 
-def _prepared():
+def _prepared(gaps):
     # It looks at no label: outside the search, it is done once and not again for each fold.
-    return SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    filled = [SimpleImputer(strategy="median", keep_empty_features=True)] if gaps else []
+    return *filled, StandardScaler()
 
 
 def _searched(model, grid, size, seed):

@@ -30,7 +30,7 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
     Raises
     ------
     ValueError
-        If the channels of the backbone and the cutouts differ.
+        If the backbone was trained on other bands or another pixel scale, or a feature is not finite.
 
     Examples
     --------
@@ -50,14 +50,19 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
         backbone, card = load_backbone(weights)
         check_pixel_scale(card, cutouts)
         return backbone, card["stretch"].refit(cutouts)
-    if not isinstance(stretch, Stretch):
-        stretch = Stretch.fit(cutouts, stretch)
+    stretch = stretch.aligned(cutouts) if isinstance(stretch, Stretch) else Stretch.fit(cutouts, stretch)
     arch = IMAGENET_ARCH if weights == "imagenet" else arch
     return create_backbone(arch, stretch.n_channels, weights=weights, seed=seed), stretch
 
 
 def forward(model, cutouts, stretch, *, bs=256):
-    """Output of a model for each cutout, ndarray of shape (N, ...), read from disk batch by batch."""
+    """Output of a model for each cutout, ndarray of shape (N, ...), read from disk batch by batch.
+
+    Raises
+    ------
+    ValueError
+        If an output is not finite, with the rows, and whether their pixels are to blame or the network.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.eval().to(device, memory_format=torch.channels_last)
     outputs = []
@@ -65,4 +70,21 @@ def forward(model, cutouts, stretch, *, bs=256):
         for start in range(0, len(cutouts), bs):
             images = cutouts.read(np.arange(start, min(start + bs, len(cutouts))))
             outputs.append(model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy())
-    return np.concatenate(outputs)
+    found = np.concatenate(outputs)
+    if not np.isfinite(found).all():
+        _refuse(found, cutouts, stretch)
+    return found
+
+
+def _refuse(outputs, cutouts, stretch):
+    """An error that says where outputs that are not finite come from."""
+    rows = np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
+    pixels = stretch(torch.from_numpy(np.ascontiguousarray(cutouts.read(rows[:5])))).isfinite().all()
+    why = (
+        "their pixels are, so the weights of the network are not, or too large: train it again at a lower learning rate"
+        if pixels
+        else "neither are their pixels: leave out the rows that `nonfinite_rows` gives"
+    )
+    raise ValueError(
+        f"outputs for {len(rows)} of {len(outputs)} cutouts are not finite (rows {rows[:5].tolist()} first); {why}"
+    )

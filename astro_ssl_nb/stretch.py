@@ -1,6 +1,6 @@
 """From linear flux to network input: Lupton RGB for three-channel networks, asinh bands for raw ugriz."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class Stretch:
         Raises
         ------
         ValueError
-            If the kind is unknown, or "rgb" is asked of bands that lack i, r or g.
+            If the kind is unknown, "rgb" is asked of bands that lack i, r or g, or pixels of the sample are not finite.
         """
         if kind not in STRETCHES:
             raise ValueError(f"unknown stretch {kind!r}: use one of {', '.join(map(repr, STRETCHES))}")
@@ -95,35 +95,56 @@ class Stretch:
             wanted = bands if len(bands) == 3 and not set("irg") <= set(bands) else ("i", "r", "g")
             if not set(wanted) <= set(bands):
                 raise ValueError(f"stretch 'rgb' needs the bands i, r, g; this set has {' '.join(bands)}: use 'bands'")
-        rows = np.random.default_rng(seed).permutation(len(cutouts))[:sample]
-        images = cutouts.read(np.sort(rows))
+        rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:sample])
+        images = cutouts.read(rows)
         planes = tuple(bands.index(band) for band in wanted)
         noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
         raw = cls(kind, tuple(wanted), planes, tuple(float(max(n, 1e-6)) for n in noise))
         channels = raw._compress(torch.from_numpy(images))
+        broken = rows[~channels.isfinite().flatten(1).all(1).numpy()]
+        if len(broken):
+            raise ValueError(
+                f"{len(broken)} of {len(rows)} cutouts that were looked at have pixels that are not finite (rows "
+                f"{broken[:5].tolist()} first): leave out the rows that `nonfinite_rows` gives"
+            )
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)
-        return cls(**{**asdict(raw), "mean": tuple(mean.tolist()), "std": tuple(std.tolist())})
+        return replace(raw, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+    def aligned(self, cutouts):
+        """The same stretch with its planes where these cutouts have them: bands are found by name, not by place.
+
+        Raises
+        ------
+        ValueError
+            If the cutouts lack one of its bands.
+        """
+        if not set(self.bands) <= set(cutouts.bands):
+            raise ValueError(
+                f"the network was trained on the bands {' '.join(self.bands)}, these cutouts have "
+                f"{' '.join(cutouts.bands)}: give the bands that it was trained on"
+            )
+        return replace(self, planes=tuple(cutouts.bands.index(band) for band in self.bands))
 
     def refit(self, cutouts):
         """The same stretch for another image set: pictures get their own constants, fluxes keep these.
 
         Flux in nanomaggies means the same in every set, so the constants of training hold. A picture's stretch was
         chosen by whoever made it; only its own mean and scatter a channel bring it near to what the network knows.
+
+        Raises
+        ------
+        ValueError
+            If a flux set lacks one of the bands, or pictures give another number of channels.
         """
+        if not cutouts.is_picture:
+            return self.aligned(cutouts)
         own = Stretch.fit(cutouts, self.kind)
         if len(own.planes) != len(self.planes):
             raise ValueError(
                 f"the backbone was trained on {len(self.planes)} channels ({' '.join(self.bands)}), "
                 f"this set gives {len(own.planes)} ({' '.join(own.bands)}): fetch the same bands, or use stretch='rgb'"
             )
-        if cutouts.is_picture:
-            return own
-        if self.bands != own.bands:
-            raise ValueError(
-                f"the backbone was trained on {' '.join(self.bands)}, this set has {' '.join(own.bands)}: "
-                "fetch the bands that it was trained on"
-            )
-        return Stretch(**{**asdict(self), "planes": own.planes})
+        return own
 
     @property
     def n_channels(self):

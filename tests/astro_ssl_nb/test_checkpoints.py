@@ -1,7 +1,6 @@
 """A run that is stopped, however it is stopped, goes on as if it had not been."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,16 +20,18 @@ EPOCHS, BATCHES = 3, 6
 RUN = Path(__file__).with_name("small_run.py")
 
 
-def train(cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs=()):
+def train(
+    cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs=(), stretch="rgb", rate=3e-3, loss=None
+):
     """Losses of each step, and the weights at the end; dropout and augmentation take part."""
-    dls = ssl.CutoutDataLoaders.for_classes(cutouts[:100], cutouts[100:120], bs=16, seed=seed)
-    learn = ssl.class_learner(dls, "resnet10t", metrics=[])
+    dls = ssl.CutoutDataLoaders.for_classes(cutouts[:100], cutouts[100:120], bs=16, seed=seed, stretch=stretch)
+    learn = ssl.class_learner(dls, "resnet10t", metrics=[], loss_func=loss)
     losses = Watch(stop_after=stop_after)
     callbacks = [losses, *cbs] + ([] if path is None else [ssl.Checkpoint(path, every=every)])
     torch.manual_seed(5)
     with learn.no_bar(), learn.no_logging():
         try:
-            learn.fit_one_cycle(epochs, 3e-3, cbs=callbacks)
+            learn.fit_one_cycle(epochs, rate, cbs=callbacks)
         except KeyboardInterrupt:
             torch.manual_seed(6)
     return losses.steps, torch.cat([p.detach().flatten() for p in learn.model.parameters()]), learn
@@ -67,11 +68,29 @@ def test_finished_run_is_not_trained_again(blobs, whole, tmp_path):
     assert losses == [] and torch.equal(weights, whole[1])
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 4}], ids=str)
-def test_checkpoint_of_another_run_is_refused(blobs, tmp_path, change):
+def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
     train(blobs, tmp_path / "run.pt", stop_after=4)
-    with pytest.raises(ValueError, match=f"run with another value of {next(iter(change))}"):
-        train(blobs, tmp_path / "run.pt", **change)
+    others = {
+        "seed": {"seed": 1},
+        "epochs": {"epochs": 4},
+        "learning rates": {"rate": 1e-3},
+        "loss": {"loss": torch.nn.functional.multi_margin_loss},
+        "stretch": {"stretch": ssl.Stretch.fit(ssl.CutoutSet.from_arrays(2 * blobs.images, blobs.catalogue))},
+    }
+    for name, change in others.items():
+        with pytest.raises(ValueError, match=f"run with another value of {name}"):
+            train(blobs, tmp_path / "run.pt", **change)
+    relabelled = blobs.with_columns(**{"class": blobs.labels("class")[::-1]})
+    with pytest.raises(ValueError, match="another value of targets"):
+        train(relabelled, tmp_path / "run.pt")
+
+
+def test_other_properties_are_another_run_and_a_second_fit_is_refused(parts, tmp_path):
+    for properties, match in ((ssl.MAGNITUDES[1:3], "kept one fit to its end"), (ssl.MAGNITUDES[2:4], "targets")):
+        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:16], parts[1][:8], properties, bs=16)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[])
+        with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=match):
+            learn.fine_tune(1, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
 
 
 def test_other_cutouts_are_another_run(blobs, tmp_path):
@@ -145,8 +164,10 @@ def test_corrupt_cutouts_are_named(blobs, tmp_path, value):
     images[[7, 30], 2, 5, 5] = value
     cutouts = ssl.CutoutSet.from_arrays(images, blobs.catalogue)
     ids = ", ".join(str(cutouts.catalogue["objid"][row]) for row in (7, 30))
-    with pytest.raises(FloatingPointError, match=re.escape("2 of 100 training cutouts") + f".*objid {ids}"):
-        train(cutouts, None, cbs=[ssl.StopAtNaN()])
+    stretch = ssl.Stretch.fit(blobs)
+    for callbacks, when in (([ssl.StopAtNaN()], "at"), ([], "after")):
+        with pytest.raises(FloatingPointError, match=f"nan {when} step .: 2 of 100 training cutouts.*objid {ids}"):
+            train(cutouts, None, cbs=callbacks, stretch=stretch)
     good = np.setdiff1d(np.arange(len(cutouts)), ssl.nonfinite_rows(cutouts))
     assert np.isfinite(train(cutouts[good], None, cbs=[ssl.StopAtNaN()])[0]).all()
 

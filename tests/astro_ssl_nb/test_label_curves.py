@@ -139,6 +139,7 @@ def test_subsets_are_balanced_nested_and_redrawn():
         assert np.unique(labels[rows], return_counts=True)[1].tolist() == [size, size]
     assert set(subsets[0]) < set(subsets[1]) < set(subsets[2])
     assert set(subsets[0]) != set(ssl.labelled_subset(labels, 5, seed=1))
+    assert ssl.labelled_subset(labels.tolist(), 5, seed=0).tolist() == subsets[0].tolist()
     with pytest.raises(ValueError, match="class 'B' has 30 training objects"):
         ssl.labelled_subset(labels, 31, seed=0)
 
@@ -153,6 +154,36 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
         ssl.label_curve(train, test, arms={"both": (None, "sizes")})
     with pytest.raises(ValueError, match="500 labels a class"):
         ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
+    with pytest.raises(ValueError, match=r"probes='linear' is text: give a sequence, as \('linear',\)"):
+        ssl.label_curve(train, test, arms={"scratch": None}, probes="linear")
+    for size in (0, -3):
+        with pytest.raises(ValueError, match=f"{size} labels a class were asked for: take 1 or more"):
+            ssl.label_curve(train, test, arms={"scratch": None}, sizes=(size,))
+    for weights in (ssl.SIZES[:2], (None, ssl.SIZES[:2])):
+        with pytest.raises(ValueError, match="no network to fine-tune"):
+            ssl.few_shot_probabilities(train, test, weights=weights, probe="finetune", size=3, arch="resnet10t")
+    with pytest.raises(ValueError, match=r"unknown probe \['Linear'\]"):
+        ssl.few_shot_probabilities(train, test, weights=None, probe="Linear", size=3)
+
+
+def test_sets_whose_scores_mean_nothing_are_refused(parts):
+    train, _, test = parts
+    options = {"arms": {"sizes": ssl.SIZES[:2]}, "probes": ("linear",), "sizes": (2,), "seeds": 1}
+    with pytest.raises(ValueError, match="150 objects are in the training set and in the test set"):
+        ssl.label_curve(train, train, **options)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        ssl.label_curve(train[train.labels("class") == "WIDE"], test, **options)
+    strange = test.with_columns(**{"class": np.where(np.arange(len(test)) == 3, "STRANGE", test.labels("class"))})
+    with pytest.raises(ValueError, match=r"the test set has the classes \['STRANGE'\]"):
+        ssl.label_curve(train, strange, **options)
+    numbered = []  # rows that are only numbered are no objects that two sets share
+    for part in (train, test):
+        table = part.catalogue.copy()
+        table.remove_column("objid")
+        numbered.append(ssl.CutoutSet.from_arrays(part.images, table))
+    assert len(ssl.label_curve(*numbered, **options)) == 1
+    with pytest.raises(ValueError, match="150 objects are in the training set and in the test set"):
+        ssl.label_curve(numbered[0], numbered[0], **options)
 
 
 def made_up(scores, probe="finetune", spread=0.001, seeds=3):

@@ -60,6 +60,19 @@ def test_same_seed_same_weights_other_seed_other_weights(parts):
     assert not torch.equal(once, trained(1))
 
 
+def test_dropout_is_the_same_for_the_same_seed_and_leaves_the_generator_as_it_was(parts):
+    def trained():
+        learn = ssl.class_learner(ssl.CutoutDataLoaders.for_classes(parts[0][:32], parts[1][:8], bs=16), "resnet10t")
+        before = torch.get_rng_state()
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(1)
+        return learn.model[1][-1].weight.detach()
+
+    assert torch.equal(trained(), trained())
+
+
 def test_augmentation_keeps_every_pixel_inside_and_turns_all_ways():
     import random
 
@@ -107,8 +120,14 @@ def test_the_input_of_a_backbone_is_stretched_as_in_its_training(learn, backbone
     bright = ssl.CutoutSet.from_arrays(100 * parts[0].images, parts[0].catalogue)
     dls = ssl.CutoutDataLoaders.for_classes(bright, bright)
     assert dls.stretch != learn.dls.stretch
-    ssl.class_learner(dls, weights=backbone)
-    assert dls.stretch == dls.train.stretch == dls.valid.stretch == learn.dls.stretch
+    own = dls.stretch
+    first, plain = ssl.class_learner(dls, weights=backbone), ssl.class_learner(dls, "resnet10t")
+    loaders = first.dls
+    assert loaders.stretch == loaders.train.stretch == loaders.valid.stretch == learn.dls.stretch
+    assert plain.dls.stretch == dls.stretch == dls.train.stretch == own, "learners do not change each other's input"
+    with first.no_bar():
+        said = [first.get_preds(dl=one.test_dl(bright[:9]))[0] for one in (dls, loaders)]
+    assert torch.equal(*said), "a learner looks at any loader through its own stretch"
 
 
 def test_another_pixel_scale_is_refused(backbone, parts):
@@ -117,6 +136,86 @@ def test_another_pixel_scale_is_refused(backbone, parts):
         ssl.embed(backbone, coarse)
     with pytest.raises(ValueError, match="Resample"):
         ssl.class_learner(ssl.CutoutDataLoaders.for_classes(coarse, coarse), weights=backbone)
+
+
+def test_parts_with_bands_in_another_order_are_converted_and_other_parts_refused(learn, backbone, parts):
+    test = parts[2][:20]
+    turned = ssl.CutoutSet.from_arrays(test.images[:, ::-1], test.catalogue, bands="zirgu")
+    with learn.no_bar():
+        np.testing.assert_array_equal(predict_properties(learn, turned), predict_properties(learn, test))
+    np.testing.assert_array_equal(
+        ssl.saliency(learn, turned[:2], "modelMag_r", steps=2), ssl.saliency(learn, test[:2], "modelMag_r", steps=2)
+    )
+    dls = ssl.CutoutDataLoaders.for_classes(test, turned, stretch="bands", bs=4)
+    np.testing.assert_array_equal(dls.valid.one_batch()[0], dls.test_dl(test, bs=8).one_batch()[0])
+    np.testing.assert_array_equal(
+        ssl.embed(None, turned, arch="resnet10t", stretch=dls.stretch),
+        ssl.embed(None, test, arch="resnet10t", stretch=dls.stretch),
+    )
+    few = ssl.CutoutSet.from_arrays(test.images[:, :2], test.catalogue, bands="ug")
+    coarse = ssl.CutoutSet.from_arrays(test.images, test.catalogue, pixel_scale=0.8)
+    picture = ssl.CutoutSet.from_arrays(test.images.astype(np.uint8)[:, :3], test.catalogue, bands="irg")
+    refused = {"trained on the bands i r g, these": few, "pixels of 0.396": coarse, "these cutouts are uint8": picture}
+    for match, part in refused.items():
+        with pytest.raises(ValueError, match=match):
+            ssl.CutoutDataLoaders.for_properties(parts[0], part, ssl.MAGNITUDES)
+        with pytest.raises(ValueError, match=match):
+            predict_properties(learn, part)
+        with pytest.raises(ValueError, match=match):
+            ssl.saliency(learn, part, "modelMag_r")
+        with pytest.raises(ValueError, match=match):
+            ssl.few_shot_probabilities(parts[0], part, weights=backbone, size=3)
+
+
+def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path):
+    images = parts[2].images[:8].copy()
+    images[[2, 5], 2, 3, 3] = np.nan
+    holed = ssl.CutoutSet.from_arrays(images, parts[2].catalogue[:8])
+    with pytest.raises(ValueError, match=r"2 of 8 cutouts.*rows \[2, 5\] first.*`nonfinite_rows`"):
+        ssl.embed(None, holed, arch="resnet10t")
+    with pytest.raises(ValueError, match=r"2 of 8 cutouts are not finite \(rows \[2, 5\].*neither are their pixels"):
+        ssl.embed(backbone, holed)
+    spoilt = ssl.property_learner(learn.dls, "resnet10t")
+    with torch.no_grad():
+        next(spoilt.model[0].parameters()).fill_(np.nan)
+    with pytest.raises(ValueError, match="tensors of the backbone are not finite"):
+        ssl.save_backbone(spoilt, tmp_path / "spoilt.safetensors")
+    assert not list(tmp_path.iterdir())
+    with (
+        spoilt.no_bar(),
+        spoilt.no_logging(),
+        pytest.raises(FloatingPointError, match="the loss is nan after step 1: all"),
+    ):
+        spoilt.fit(1)
+    with spoilt.no_bar(), spoilt.no_logging():
+        spoilt.lr_find(num_it=6, suggest_funcs=None, show_plot=False)  # which goes on until the loss explodes
+
+
+def test_an_interrupted_forward_pass_leaves_autocast_off(parts, monkeypatch):
+    from astro_ssl_nb import precision
+
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    learn = ssl.class_learner(ssl.CutoutDataLoaders.for_classes(parts[0], parts[1], bs=25, device="cpu"), "resnet10t")
+    seen = []
+
+    def interrupt(*_):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        raise KeyboardInterrupt
+
+    learn.model[1].register_forward_pre_hook(interrupt)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt):
+        learn.fit(1)
+    assert seen == [True] and not torch.is_autocast_enabled("cpu")
+
+
+def test_numbers_of_numpy_go_into_the_card(learn, tmp_path):
+    path = ssl.save_backbone(learn, tmp_path / "b.safetensors", mae=np.float32(0.5), each=np.arange(2))
+    assert read_card(path)["metrics"] == {"mae": 0.5, "each": [0, 1]}
+
+
+def test_the_architecture_is_that_of_the_weights(learn, backbone):
+    again = ssl.property_learner(learn.dls, weights=backbone)
+    assert again.arch == "resnet10t" and not next(again.model[0].parameters()).requires_grad
 
 
 def test_error_bars_are_learned_and_honest(parts):
