@@ -35,7 +35,7 @@ def plot_differences(table, xlabel):
 
 @in_course_style
 def plot_strata(tables, labels):
-    """Accuracy against a column of the catalogue, a panel a column, a line an arm with its interval.
+    """Accuracy against a column of the catalogue, a panel a column, a line per arm with its interval.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def plot_strata(tables, labels):
 
 @in_course_style
 def plot_reliability(answers, truth, *, bins=10):
-    """How often an answer is right against how sure the classifier was of it, a line an arm, a point a bin.
+    """How often an answer is right against how sure the classifier was of it, a line per arm, a point per bin.
 
     The area of a point grows with the number of objects in its bin; bins with fewer than ten are left out.
 

@@ -64,7 +64,7 @@ def plot_magnitude_error(measured, predicted, errors, names):
 
 @in_course_style
 def plot_label_curve(curve, *, metric="accuracy", title=""):
-    """Score against labels a class, a panel a probe, a line an arm: mean over seeds and 95 % interval.
+    """Score against labels per class, a panel a probe, a line per arm: mean over seeds and 95 % interval.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
-        ax.set_xlabel("labels a class")
+        ax.set_xlabel("labels per class")
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
     low, high = axes[0, 0].get_ylim()  # the margin may leave the range of a score
     axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
@@ -103,7 +103,7 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
 
 @in_course_style
 def plot_map(xy, labels, *, titles=("",)):
-    """Maps of a representation (t-SNE), a point an object, coloured by class; one panel a representation.
+    """Maps of a representation (t-SNE), a point per object, coloured by class; one panel a representation.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from PIL import Image
 
 from astro_ssl_nb.pictures import class_colours, rgb
 
-# A page carries a picture an object: with more than this it would be slow to open.
+# A page carries a picture per object: with more than this it would be slow to open.
 MOST = 800
 PICTURE_SIDE = 80  # pixels on the screen; a tooltip must fit beside its point on a phone
 MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "star", "hex")
@@ -48,7 +48,7 @@ def interactive_map(xy, cutouts, *, label="class", columns=("objid", "modelMag_r
     Raises
     ------
     ValueError
-        If `xy` does not give one point an object.
+        If `xy` does not give one point per object.
     KeyError
         If the catalogue lacks a column.
 

@@ -85,7 +85,7 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric].sort_index()
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
-            raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels a class")
+            raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels per class")
     return mean_interval((runs.loc[better] - runs.loc[worse]).dropna())
 
 

@@ -21,13 +21,13 @@ ECE_BINS = 10
 
 
 def labelled_subset(labels, size, seed):
-    """Rows of `size` objects a class, drawn at random; subsets of one seed are nested in size.
+    """Rows of `size` objects per class, drawn at random; subsets of one seed are nested in size.
 
     Parameters
     ----------
     labels : array of N class names
     size : int
-        Labels a class.
+        Labels per class.
     seed : int
 
     Raises
@@ -43,13 +43,13 @@ def labelled_subset(labels, size, seed):
     (10, 20, True)
     """
     if size < 1:
-        raise ValueError(f"{size} labels a class were asked for: take 1 or more")
+        raise ValueError(f"{size} labels per class were asked for: take 1 or more")
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < size:
         rarest = names[counts.argmin()]
         raise ValueError(
-            f"{size} labels a class were asked for, but class {str(rarest)!r} has {counts.min()} training objects: "
+            f"{size} labels per class were asked for, but class {str(rarest)!r} has {counts.min()} training objects: "
             "ask for fewer, or fetch more"
         )
     return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == name))[:size] for name in names]))
@@ -70,7 +70,7 @@ def label_curve(
 ):
     """Train every arm with every probe on few labels and score it on the test set.
 
-    For each seed, nested subsets of `sizes` labels a class are drawn anew from `train`; all arms and probes get the
+    For each seed, nested subsets of `sizes` labels per class are drawn anew from `train`; all arms and probes get the
     same subsets. What a probe has to choose (regularisation, number of neighbours) it chooses by cross-validation
     within the subset. The test set is looked at once a run, for the scores.
 
@@ -87,7 +87,7 @@ def label_curve(
         Logistic regression and nearest neighbours on frozen features, and training of the whole network. Arms with
         columns have frozen probes only.
     sizes : sequence of int
-        Labels a class.
+        Labels per class.
     seeds : int, default=5
     arch : str, default="resnet18"
         Architecture of arms that start at random.
@@ -98,7 +98,7 @@ def label_curve(
 
     Returns
     -------
-    DataFrame, a row a run
+    DataFrame, a row per run
         `arm, probe, n_labels` (a class)`, seed, accuracy, balanced_accuracy, macro_f1, ece, brier, seconds`: expected
         calibration error in 10 bins of confidence (Guo et al. 2017, arXiv:1706.04599), Brier score.
 
@@ -165,7 +165,7 @@ def few_shot_probabilities(
     weights : what `label_curve` takes as an arm
     probe : {"linear", "knn", "finetune"}, default="linear"
     size : int
-        Labels a class.
+        Labels per class.
     seed : int, default=0
 
     Returns

@@ -204,10 +204,10 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
     Raises
     ------
     ValueError
-        If `xy` does not give one point an object.
+        If `xy` does not give one point per object.
     """
     if np.shape(xy) != (len(cutouts), 2):
-        raise ValueError(f"a map of shape {np.shape(xy)} came with {len(cutouts)} cutouts: give one point a cutout")
+        raise ValueError(f"a map of shape {np.shape(xy)} came with {len(cutouts)} cutouts: give one point per cutout")
     low, high = np.min(xy, axis=0), np.max(xy, axis=0)
     places = (xy - low) / (high - low) * (MAP_CELLS - 1e-6)
     cell_of, off_middle = places.astype(int), ((places % 1 - 0.5) ** 2).sum(axis=1)
@@ -241,7 +241,7 @@ def plot_saliency(cutouts, maps, titles, *, unit):
         From `saliency`.
     titles : sequence of N str
     unit : str
-        What the colours measure, such as "mag a pixel".
+        What the colours measure, such as "mag per pixel".
     """
     pictures = rgb(cutouts.images, cutouts.bands) ** GAMMA
     n = len(pictures)

@@ -20,7 +20,7 @@ def linear_probe(size, seed, *, columns=False, gaps=False):
     Parameters
     ----------
     size : int
-        Labels a class that it will be fitted to.
+        Labels per class that it will be fitted to.
     seed : int
         Of the folds.
     columns : bool, default=False
@@ -83,7 +83,7 @@ def _prepared(gaps):
 
 
 def _searched(model, grid, size, seed):
-    if size == 1:  # nothing can be held out of one label a class
+    if size == 1:  # nothing can be held out of one label per class
         return model
     folds = StratifiedKFold(min(5, size), shuffle=True, random_state=seed)
     return GridSearchCV(model, grid, cv=folds, scoring="accuracy")

@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--crop", type=float, default=0.5, help="central fraction of each picture (default: 0.5)")
     parser.add_argument("--drop", nargs="*", default=[], help="labels to leave out")
     parser.add_argument("--merge", nargs="*", default=[], type=pair, metavar="LABEL=NAME", help="labels to rename")
-    parser.add_argument("--sizes", nargs="*", type=int, default=[10], help="labels a class (default: 10)")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[10], help="labels per class (default: 10)")
     parser.add_argument("--probes", nargs="*", default=["linear"], help="linear, knn, finetune (default: linear)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arch", default="resnet10t", help="architecture of the arm that starts from nothing")
@@ -87,10 +87,10 @@ def main():
     )
     for row in means.itertuples():
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
-        print(f"{row.n_labels:4} labels a class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
+        print(f"{row.n_labels:4} labels per class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
     lines = [
         [
-            f"own pictures, {n_labels} labels a class",
+            f"own pictures, {n_labels} labels per class",
             f"{better} minus {worse}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]",
         ]
         for n_labels, better, worse, mean, low, high, _ in verdicts

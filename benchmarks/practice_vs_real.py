@@ -165,7 +165,7 @@ def figures(skies, numbers, pictures):
             for k in range(sky["field"].max() + 1):
                 axis.plot(range(5), [numbers[name][f"{quantity}_{b}"][k] for b in BANDS], "o-", alpha=0.5, **style)
         axes[1, 2].hist(sky["neighbours"], np.arange(9) - 0.5, density=True, histtype="step", lw=2, **style)
-    axes[0, 0].set(xlabel="r (mag)", ylabel="objects a field and half magnitude")
+    axes[0, 0].set(xlabel="r (mag)", ylabel="objects per field and half magnitude")
     axes[0, 0].legend()
     axes[0, 1].set(xlabel="g - r (mag)", ylabel="r - i (mag)", xlim=(-0.7, 2.2), ylim=(-0.6, 2.2))
     axes[0, 2].set(xlabel="r (mag)", ylabel="half-light radius (arcsec)", xlim=(16, 22), ylim=(0.4, 3))

@@ -14,7 +14,7 @@ COLUMNS = 8  # of the contact sheet
 
 @in_course_style
 def contact_sheet(cutouts, labels, classes):
-    """Cutouts in colour, one to three rows a class, spread evenly over the rows of the set.
+    """Cutouts in colour, one to three rows per class, spread evenly over the rows of the set.
 
     Parameters
     ----------

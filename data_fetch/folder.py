@@ -1,7 +1,7 @@
 """The folder that a fetch fills: what is done is written down, so that a killed run goes on where it stopped.
 
 While the work goes on, everything is in `work/`: the request, the answers of the archive, the images so far and a
-journal with one line a field. The images of a field are on disk before its line is, and a later line of a field takes
+journal with one line per field. The images of a field are on disk before its line is, and a later line of a field takes
 the place of an earlier one. `card.json` comes last, and only with it is the folder a CutoutSet. `work/` stays while
 there are objects whose frame may be had another time.
 """

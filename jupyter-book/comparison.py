@@ -102,14 +102,14 @@ def holds(low, high):
 
 
 def curve(task, rows):
-    """Return the curve of a task as a table to unfold, a line an arm and a probe, from recorded rows."""
+    """Return the curve of a task as a table to unfold, a line per arm and a probe, from recorded rows."""
     if not rows:
         return ""  # the figure above it says so
     sizes = sorted({row[2] for row in rows})
     lines = {}
     for arm, probe, size, *found in rows:
         lines.setdefault((arm, probe), {})[size] = interval(*found)
-    header = ["Arm", "Probe", *(f"{size} labels a class" for size in sizes)]
+    header = ["Arm", "Probe", *(f"{size} labels per class" for size in sizes)]
     numbers = table(header, [(*line, *(cells.get(size, "") for size in sizes)) for line, cells in lines.items()])
     return f":::{{dropdown}} {task.upper()} in numbers: mean and 95 % interval\n{numbers}\n:::"
 
@@ -138,7 +138,7 @@ def against(found, asked, missing):
     rows = [
         (*line, *(verdict(*cells[size]) if size in cells else "" for size in sizes)) for line, cells in lines.items()
     ]
-    header = ["Task", "Probes", *(f"{size} labels a class" for size in sizes)]
+    header = ["Task", "Probes", *(f"{size} labels per class" for size in sizes)]
     return "\n\n".join([table(header, rows)] * bool(rows) + missing)
 
 
@@ -162,7 +162,7 @@ def claims(found):
 
 
 def efficiency(by_task):
-    """Return the table of label efficiency, a line a task and a number of labels."""
+    """Return the table of label efficiency, a line per task and a number of labels."""
     if not by_task:
         return lacks(FEW)
     rows = []
@@ -171,7 +171,7 @@ def efficiency(by_task):
             times = interval(line["efficiency"], line["low"], line["high"], ".1f")
             bound = " or more" if line["lower_bound"] else " or less" if line["upper_bound"] else ""
             rows += [(task.upper(), line["n_labels"], times + bound)]
-    return table(["Task", "Labels a class", "Times as many for *scratch*"], rows)
+    return table(["Task", "Labels per class", "Times as many for *scratch*"], rows)
 
 
 def paper_recipe(section):
@@ -179,7 +179,7 @@ def paper_recipe(section):
     if not section:
         return lacks(RECIPES)
     rows = [(task.upper(), size, verdict(*found)) for task, size, _, _, *found, _ in section.get("paper", [])]
-    return table(["Task", "Labels a class", "magnitudes alone minus *imagenet*, linear probe"], rows)
+    return table(["Task", "Labels per class", "magnitudes alone minus *imagenet*, linear probe"], rows)
 
 
 def five_bands(section):
@@ -190,7 +190,7 @@ def five_bands(section):
         (task.upper(), size, better, worse, verdict(*found))
         for task, size, better, worse, *found, _ in section.get("five_bands", [])
     ]
-    return table(["Task", "Labels a class", "Arm", "minus", "Difference"], rows)
+    return table(["Task", "Labels per class", "Arm", "minus", "Difference"], rows)
 
 
 def clusters(sections):
@@ -226,7 +226,7 @@ def recipes(section):
 
 
 def pretext_error(section):
-    """Return the table of the pretext task's error, a line a band."""
+    """Return the table of the pretext task's error, a line per band."""
     if not section:
         return lacks(PRETRAIN)
     columns = ("mae_mag", "mae_of_the_mean_mag", "mae_of_the_catalogue_mag")
@@ -243,7 +243,7 @@ def real_pictures(section):
         for size, better, worse, *found, _ in section["verdicts"]
     ]
     scores = curve("own pictures", section["balanced_accuracy"])
-    return f"{table(['Labels a class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
+    return f"{table(['Labels per class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
 
 
 def figure_cells(notebook, words):

@@ -92,7 +92,7 @@ def executed_notebook(title, prose):
         new.new_output("display_data", widget),
         new.new_output("stream", name="stderr", text="progress 100%"),
     ]
-    alt = "t-SNE of stars, galaxies and quasars: accuracy against labels a class for star/galaxy/quasar: and merging"
+    alt = "t-SNE of stars, galaxies and quasars: accuracy against labels per class for star/galaxy/quasar: and merging"
     image = {"mystnb": {"image": {"alt": alt}}}
     code = new.new_code_cell("1 + 1", execution_count=1, outputs=outputs, metadata=image)
     cells = [new.new_markdown_cell(f"# {title}\n\n{prose}\n\n$$m = 22.5 - 2.5 \\log_{{10}} f$$"), code]

@@ -31,7 +31,7 @@ def test_figures_draw_what_they_are_given(blobs, parts):
         ssl.figures.plot_map(rng.normal(size=(300, 2)), labels),
         ssl.figures.show_neighbours(blobs, [0, 1], np.array([[2, 4], [3, 5]])),
         ssl.figures.plot_thumbnails(rng.normal(size=(300, 2)), blobs, title="blobs"),
-        ssl.figures.plot_saliency(blobs[:3], rng.normal(size=(3, 16, 16)), list("abc"), unit="mag a pixel"),
+        ssl.figures.plot_saliency(blobs[:3], rng.normal(size=(3, 16, 16)), list("abc"), unit="mag per pixel"),
     ]
     for fig in figures:
         assert inked(fig) > 0.01

@@ -152,12 +152,12 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
         ssl.label_curve(train, test, "kind", arms={"scratch": None})
     with pytest.raises(ValueError, match="a pair"):
         ssl.label_curve(train, test, arms={"both": (None, "sizes")})
-    with pytest.raises(ValueError, match="500 labels a class"):
+    with pytest.raises(ValueError, match="500 labels per class"):
         ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
     with pytest.raises(ValueError, match=r"probes='linear' is text: give a sequence, as \('linear',\)"):
         ssl.label_curve(train, test, arms={"scratch": None}, probes="linear")
     for size in (0, -3):
-        with pytest.raises(ValueError, match=f"{size} labels a class were asked for: take 1 or more"):
+        with pytest.raises(ValueError, match=f"{size} labels per class were asked for: take 1 or more"):
             ssl.label_curve(train, test, arms={"scratch": None}, sizes=(size,))
     for weights in (ssl.SIZES[:2], (None, ssl.SIZES[:2])):
         with pytest.raises(ValueError, match="no network to fine-tune"):

@@ -31,7 +31,7 @@ def test_scores_on_a_folder_are_printed_and_kept_with_a_run(tmp_path):
     (size, better, worse, mean, low, high, holds), other = kept["verdicts"]
     assert (size, better, worse, mean, holds) == (4, "ours linear", "imagenet linear", 0, "open") and low <= 0 <= high
     assert other[2] == "scratch linear"
-    assert kept["pictures"] == 30 and kept["headline"][0][0] == "own pictures, 4 labels a class"
+    assert kept["pictures"] == 30 and kept["headline"][0][0] == "own pictures, 4 labels per class"
 
 
 def test_a_backbone_without_a_name_is_refused():
