@@ -74,14 +74,8 @@ def main():
     means = ssl.mean_intervals(curve, METRIC)
     ours, *others = arms
     pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
-    verdicts = [
-        [n_labels, *row]
-        for n_labels in options.sizes
-        for row in ssl.paired_differences(curve, pairs, n_labels=n_labels, metric=METRIC)
-        .round(4)
-        .fillna(0)
-        .values.tolist()
-    ]
+    verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable")
+    verdicts = verdicts.round(4).fillna(0).values.tolist()
     print(
         f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
     )
