@@ -36,7 +36,8 @@ def test_unknown_values_carry_no_gradient():
     assert ssl.masked_l1(prediction, torch.full((2, 2), torch.nan)).item() == 0
 
 
-def test_it_is_a_fastai_learner(learn, capsys):
+def test_it_is_a_fastai_learner(learn, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # the search for a learning rate keeps its files here
     assert isinstance(learn, Learner)
     found = learn.lr_find(num_it=8, show_plot=False)
     assert 0 < found.valley < 10
@@ -167,7 +168,7 @@ def test_parts_with_bands_in_another_order_are_converted_and_other_parts_refused
             ssl.few_shot_probabilities(parts[0], part, weights=backbone, size=3)
 
 
-def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path):
+def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path, monkeypatch):
     images = parts[2].images[:8].copy()
     images[[2, 5], 2, 3, 3] = np.nan
     holed = ssl.CutoutSet.from_arrays(images, parts[2].catalogue[:8])
@@ -187,6 +188,7 @@ def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path
         pytest.raises(FloatingPointError, match="the loss is nan after step 1: all"),
     ):
         spoilt.fit(1)
+    monkeypatch.chdir(tmp_path)
     with spoilt.no_bar(), spoilt.no_logging():
         spoilt.lr_find(num_it=6, suggest_funcs=None, show_plot=False)  # which goes on until the loss explodes
 
