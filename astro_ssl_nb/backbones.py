@@ -54,7 +54,18 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
         return _imagenet(timm, arch, n_channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return timm.create_model(arch, in_chans=n_channels, num_classes=0)
+        return _pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0))
+
+
+def _pooled(backbone):
+    """The network with `num_features` as long as its features are: some go on after pooling."""
+    from timm.models import VGG
+
+    if isinstance(backbone, VGG):
+        # Its dense layers hold nine tenths of its weights, and want a grid of 7 x 7 that small cutouts do not have.
+        backbone.pre_logits, backbone.head_hidden_size = torch.nn.Identity(), backbone.num_features
+    backbone.num_features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return backbone
 
 
 def save_backbone(learn, path, **metrics):
@@ -214,7 +225,7 @@ def _imagenet(timm, arch, n_channels):
             raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
     else:
         try:
-            backbone = timm.create_model(arch, in_chans=n_channels, num_classes=0, pretrained=True)
+            backbone = _pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0, pretrained=True))
         except Exception as error:
             raise ValueError(
                 f"ImageNet weights for {arch} could not be had ({type(error).__name__}): go online, "

@@ -274,6 +274,18 @@ def test_any_architecture_takes_any_size(arch, side, parts):
     assert features.shape[0] == 4 and np.isfinite(features).all()
 
 
+@pytest.mark.parametrize("arch", ["vgg16", "mobilenetv3_small_100"])  # which go on after pooling
+def test_networks_of_every_kind_learn_and_are_kept(arch, parts, tmp_path):
+    few = ssl.CutoutSet.from_arrays(np.resize(parts[0].images, (8, 5, 32, 32)), parts[0].catalogue[:8])
+    dls = ssl.CutoutDataLoaders.for_properties(few, few, ssl.MAGNITUDES, bs=4)
+    learn = ssl.property_learner(dls, arch, metrics=[])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-4)
+    path = ssl.save_backbone(learn, tmp_path / "kept.safetensors")
+    assert path.stat().st_size < 80e6
+    assert ssl.embed(path, few).shape == (8, learn.model[0].num_features)
+
+
 def test_unknown_architecture_is_refused():
     with pytest.raises(ValueError, match="timm has no architecture 'resnet18x'; near it: resnet18"):
         ssl.create_backbone("resnet18x")
