@@ -152,7 +152,7 @@ def verdict_table(differences):
     table = differences.assign(cells=cells).pivot_table(
         index=claims, columns="n_labels", values="cells", aggfunc="first", sort=False
     )
-    return table[sorted(table)].fillna("")
+    return table[sorted(table)].fillna("").rename_axis(index=["task", "arm", "minus"], columns="labels per class")
 
 
 def label_efficiency(
