@@ -138,7 +138,7 @@ def against(found, asked, missing):
     rows = [
         (*line, *(verdict(*cells[size]) if size in cells else "" for size in sizes)) for line, cells in lines.items()
     ]
-    header = ["Task", "Probes", *(f"{size} labels per class" for size in sizes)]
+    header = ["Task", "Probes", *(f"{size} per class" for size in sizes)]
     return "\n\n".join([table(header, rows)] * bool(rows) + missing)
 
 
