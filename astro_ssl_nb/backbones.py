@@ -63,7 +63,8 @@ def _pooled(backbone):
 
     if isinstance(backbone, VGG):
         # Its dense layers hold nine tenths of its weights, and want a grid of 7 x 7 that small cutouts do not have.
-        backbone.pre_logits, backbone.head_hidden_size = torch.nn.Identity(), backbone.num_features
+        backbone.add_module("pre_logits", torch.nn.Identity())
+        backbone.head_hidden_size = backbone.num_features
     backbone.num_features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     return backbone
 
