@@ -1,7 +1,6 @@
 """CutoutSet: images, their catalogue and where both came from, in one folder."""
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,10 +11,10 @@ from astropy import units as u
 from astropy.table import Table
 
 from astro_ssl_nb.image_files import check_alike, read_image
+from astro_ssl_nb.set_files import file_state, read_json, write_card, write_catalogue
+from astro_ssl_nb.splitting import overlap_groups, split_rows
 
-FORMAT = 1
 FILES = ("images.npy", "catalogue.parquet", "card.json")
-SAME_PLACE = 3.0  # arcsec; nearer than this, two rows count as one object
 
 
 class CutoutSet:
@@ -147,7 +146,7 @@ class CutoutSet:
             )
         try:
             card = read_json(folder / "card.json")
-            state = _file_state(folder / "images.npy")
+            state = file_state(folder / "images.npy")
             images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             if images.dtype not in (np.float32, np.uint8):
                 raise ValueError(f"images.npy holds {images.dtype} numbers, not float32 fluxes or uint8 pictures")
@@ -253,7 +252,7 @@ class CutoutSet:
         return self._images[self._rows[rows]]
 
     def _check_file(self):
-        if self._state is not None and _file_state(self._images.filename) != self._state:
+        if self._state is not None and file_state(self._images.filename) != self._state:
             raise RuntimeError(
                 f"{self._images.filename} has changed since it was opened, so rows and images may no longer belong "
                 "together: open the set again"
@@ -327,56 +326,8 @@ class CutoutSet:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and sum to 1")
         if not len(self):
             raise ValueError("the set is empty: there is nothing to split")
-        groups = self._groups()
-        order = np.random.default_rng(seed).permutation(groups.max() + 1)
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        shuffled = np.argsort(rank[groups], kind="stable")
-        edges = np.round(np.cumsum(fractions)[:-1] * len(self)).astype(int)
-        # Move each edge to the end of the group it falls into, so that no group is cut in two.
-        ordered = groups[shuffled]
-        whole = [edge + int(np.sum(ordered[edge:] == ordered[edge - 1])) if edge else 0 for edge in edges]
-        parts = np.split(shuffled, whole)
-        if any(len(part) == 0 for part in parts):
-            sizes = np.bincount(groups)
-            raise ValueError(
-                f"{len(self)} cutouts are too few to split by {tuple(fractions)}: those of one object, or that overlap "
-                f"on the sky, stay together, which leaves {len(sizes)} groups, the largest of {sizes.max()}"
-            )
-        return tuple(self[np.sort(part)] for part in parts)
-
-    def _groups(self):
-        """Group number of each row: rows that must not be separated share one."""
-        _, groups = np.unique(np.asarray(self.catalogue["objid"]), return_inverse=True)
-        if not {"ra", "dec"} <= set(self.catalogue.colnames):
-            return groups
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-        from scipy.spatial import cKDTree
-
-        # The diagonal of two cutouts that touch at a corner, as a chord on the unit sphere.
         side = (self.pixel_scale or 0) * max(self._images.shape[2:])
-        reach = np.radians((np.sqrt(2) * side or SAME_PLACE) / 3600)
-        near = cKDTree(self._directions()).query_pairs(reach, output_type="ndarray")
-        if not self.pixel_scale and not len(near):
-            return groups
-        n = len(self)
-        first = np.unique(groups, return_index=True)[1]
-        pairs = np.vstack([near, np.column_stack([np.arange(n), first[groups]])])
-        graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
-        return connected_components(graph, directed=False)[1]
-
-    def _directions(self):
-        """Where the cutouts are on the unit sphere, array of shape (N, 3)."""
-        ra, dec = (np.ma.filled(np.ma.asarray(self.catalogue[name]).astype(float), np.nan) for name in ("ra", "dec"))
-        lost = np.flatnonzero(~np.isfinite(ra + dec))
-        if len(lost):
-            raise ValueError(
-                f"{len(lost)} of {len(self)} rows have no `ra` or `dec`, such as rows {', '.join(map(str, lost[:5]))}: "
-                "leave them out, or remove both columns to split by object alone"
-            )
-        ra, dec = np.radians(ra), np.radians(dec)
-        return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+        return tuple(self[rows] for rows in split_rows(overlap_groups(self.catalogue, side), fractions, seed))
 
     def checksum(self):
         """SHA-256 over the images and the ids, so that a result can name the data that it came from."""
@@ -385,14 +336,6 @@ class CutoutSet:
             digest.update(np.ascontiguousarray(self.read(np.arange(start, min(start + 4096, len(self))))).data)
         digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
         return digest.hexdigest()
-
-
-def read_json(path):
-    """What a JSON file holds; a ValueError names the file."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no whole JSON file: {error}") from error
 
 
 def unknown_values(column):
@@ -404,34 +347,3 @@ def unknown_values(column):
 def in_arcsec(pixel_scale):
     """Arcseconds as a plain float, of a number or a Quantity; None stays None."""
     return None if pixel_scale is None else float(u.Quantity(pixel_scale, u.arcsec).value)
-
-
-def _file_state(path):
-    """What changes when anybody writes to a file or puts another in its place; None where there is no file."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def write_catalogue(catalogue, path):
-    """Write a catalogue as Parquet; masked numbers are stored as NaN or 0 under their mask, never as a sentinel."""
-    clean = catalogue.copy()
-    for name in clean.colnames:
-        if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
-            clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
-        if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
-            kinds = sorted({type(value).__name__ for value in clean[name]})
-            raise ValueError(
-                f"column {name!r} of the catalogue holds {', '.join(kinds)}: make it all numbers or all text"
-            )
-    clean.meta.clear()
-    clean.write(path, format="parquet", overwrite=True)
-
-
-def write_card(card, folder):
-    """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
-    part = Path(folder) / "card.json.part"
-    part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
-    os.replace(part, Path(folder) / "card.json")

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.cutouts import write_card, write_catalogue
+from astro_ssl_nb.set_files import write_card, write_catalogue
 
 
 def catalogue(n, seed=0):

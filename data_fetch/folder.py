@@ -19,7 +19,8 @@ import psutil
 from astropy.table import Table
 from filelock import FileLock, Timeout
 
-from astro_ssl_nb.cutouts import CutoutSet, read_json, write_card, write_catalogue
+from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.set_files import read_json, write_card, write_catalogue
 
 
 class FetchError(ValueError):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_ssl_nb.cutouts import CutoutSet, in_arcsec, write_card
+from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
 from astro_ssl_nb.image_files import check_alike
+from astro_ssl_nb.set_files import write_card
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError, checksum, read_table
 

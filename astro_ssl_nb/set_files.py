@@ -1,0 +1,48 @@
+"""The files of a CutoutSet: how a card and a catalogue are written and read, and whether a file is still the same."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = 1
+
+
+def read_json(path):
+    """What a JSON file holds; a ValueError names the file."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file: {error}") from error
+
+
+def file_state(path):
+    """What changes when anybody writes to a file or puts another in its place; None where there is no file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def write_catalogue(catalogue, path):
+    """Write a catalogue as Parquet; masked numbers are stored as NaN or 0 under their mask, never as a sentinel."""
+    clean = catalogue.copy()
+    for name in clean.colnames:
+        if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
+            clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
+        if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
+            kinds = sorted({type(value).__name__ for value in clean[name]})
+            raise ValueError(
+                f"column {name!r} of the catalogue holds {', '.join(kinds)}: make it all numbers or all text"
+            )
+    clean.meta.clear()
+    clean.write(path, format="parquet", overwrite=True)
+
+
+def write_card(card, folder):
+    """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
+    part = Path(folder) / "card.json.part"
+    part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
+    os.replace(part, Path(folder) / "card.json")
