@@ -33,7 +33,7 @@ sys.path.insert(0, str(COURSE))
 from parameters import read_preset, resolve_parameters  # noqa: E402
 
 FINISHED_BAR = re.compile(r"(?:\s|<style>[^<]*</style>|<div></div>)*")  # what is left of a progress bar: an empty box
-PRESETS = ("quick", "laptop")  # those that the page of parameters shows
+PRESETS = ("quick", "laptop", "paper")  # those that the page of parameters shows
 WIDGETS = "application/vnd.jupyter.widget-view+json"
 
 

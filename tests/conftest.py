@@ -7,6 +7,10 @@ import pytest
 FIRST = ("test_course.py", "test_jupyterlab.py", "test_label_curves.py", "test_book_in_browser.py")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--preset", default="ci", help="preset of the notebooks that run in JupyterLab (default: ci)")
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first: side by side, one that begins last would run alone at the end."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))

@@ -1,7 +1,11 @@
 """The course itself: every notebook is clean, and they run in order from the practice archive to the numbers."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -65,6 +69,17 @@ def test_what_the_course_leaves_can_be_used(run):
     executed = nbformat.read(run / "notebooks" / "03_few_shot_classification.ipynb", as_version=4)
     pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
     assert len(pictures) == 2
+
+
+@pytest.mark.timeout(1500)
+def test_papermill_alone_runs_a_notebook_as_the_readme_says(run):
+    command = re.search(r"^\S*/papermill (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    words = [sys.executable, "-m", "papermill", *shlex.split(command.replace("demo", run.name))]
+    finished = subprocess.run(words, cwd=run.parents[1], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    cells = nbformat.read(run / "where_it_fails.ipynb", as_version=4).cells
+    given = [cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert len(given) == 1 and f'run = "{run.name}"\nn_labels = 10' in given[0]
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "notebooks/presets").glob("*.yml")), ids=lambda path: path.stem)
