@@ -3,7 +3,7 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
-.PHONY: demo course book lab test bench coverage remote clean help
+.PHONY: demo course book lab test labtest bench coverage remote clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
 	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo
@@ -21,8 +21,12 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 test: .venv/ready  ## run every test, on two cores
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+labtest: .venv/ready  ## run the notebooks of a preset in JupyterLab, as a reader does: make labtest PRESET=quick
+	$(PYTHON) -m pytest tests/test_jupyterlab.py --preset $(PRESET)
+
 bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
-	$(PYTHON) benchmarks/bench.py --out runs/bench.json
+	$(PYTHON) -m pip install --quiet --editable ".[bench]"
+	$(PYTHON) benchmarks/bench.py --out runs/bench.json $(if $(wildcard runs/demo/summary.json),--run runs/demo)
 
 coverage: .venv/ready  ## run every test and say which lines of the packages none of them runs
 	$(PYTHON) -m pytest --cov --cov-report=term

@@ -23,8 +23,15 @@ def turn_and_shift(x, rng):
     Returns
     -------
     Tensor of the same shape, one of 8 orientations and a shift of up to MAX_SHIFT pixels for each image
+
+    Raises
+    ------
+    ValueError
+        If the images are not square.
     """
-    n, _, side, _ = x.shape
+    n, _, side, width = x.shape
+    if side != width:
+        raise ValueError(f"images of {width} x {side} pixels cannot be turned: make square ones, or give `augment`")
     draw = torch.rand(5, n, generator=_generator(rng))
     index = torch.arange(side)
     rows, columns = (

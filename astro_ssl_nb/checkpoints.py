@@ -127,6 +127,8 @@ class Checkpoint(Callback):
             "processes": loader.processes,
             "seed": loader.seed,
             "training objects": _digest(ids.tobytes()),
+            "size of the cutouts": str(loader.cutouts.read([0]).shape[1:]),
+            "layers that are frozen": self.opt.frozen_idx,
             "targets": self._targets(),
             "loss": _name(self.loss_func),
             "stretch": _constants(self.dls.stretch),
@@ -134,10 +136,13 @@ class Checkpoint(Callback):
         }
 
     def _targets(self):
-        """Names of the properties, or the classes of the objects: two columns of labels may have the same names."""
-        targets = self.dls.train.targets
+        """Names of the properties or classes, and what the objects have: two catalogues may have the same names."""
+        targets, catalogue = self.dls.train.targets, self.dls.train.cutouts.catalogue
         if targets.is_floating_point():
-            return ", ".join(one.name for one in self.dls.properties)
+            # The columns as they are: the last digits of what is computed of them differ from machine to machine.
+            columns = sorted({column for one in self.dls.properties for column in one.columns})
+            found = [np.ma.filled(np.ma.asarray(catalogue[name]).astype(float), np.nan).tobytes() for name in columns]
+            return f"{', '.join(one.name for one in self.dls.properties)} ({_digest(b''.join(found))})"
         return f"{', '.join(self.dls.vocab)} ({_digest(targets.numpy().tobytes())})"
 
     def _rates(self):

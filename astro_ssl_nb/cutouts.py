@@ -65,6 +65,18 @@ class CutoutSet:
         if "objid" not in catalogue.colnames:
             raise ValueError(f"the catalogue has no `objid` column, only {catalogue.colnames}: add one id a row")
 
+    def __getstate__(self):
+        """What goes to another process: of a set on disk its path, and not its images."""
+        state = self.__dict__.copy()
+        if self._state is not None:
+            state["_images"] = str(self._images.filename)
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if isinstance(self._images, str):
+            self._images = np.load(self._images, mmap_mode="r", allow_pickle=False)
+
     @classmethod
     def from_arrays(cls, images, catalogue, *, bands="ugriz", pixel_scale=0.396, **provenance):
         """A CutoutSet of arrays in memory.

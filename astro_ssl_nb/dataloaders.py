@@ -263,6 +263,19 @@ class CutoutDataLoaders(DataLoaders):
         stretch = self.stretch_for(cutouts)
         return CutoutLoader(cutouts, None, stretch, bs=kwargs.get("bs", 2 * self.bs), device=self.device)
 
+    def new_empty(self):
+        """What `learn.export` of fastai asks for. It would pickle the learner.
+
+        Raises
+        ------
+        NotImplementedError
+            Always, with what to call instead.
+        """
+        raise NotImplementedError(
+            "learn.export writes a pickle, which can run any code where it is loaded: keep the backbone by "
+            "ssl.save_backbone(learn, path), or all weights by learn.save(name), for learn.load(name)"
+        )
+
 
 def _rng_state(state):
     version, internal, gauss = state  # tuples become lists on their way through a file

@@ -1,5 +1,7 @@
 """Figures that ask where a result holds: differences, strata, calibration, redshifts."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -46,7 +48,7 @@ def plot_strata(tables, labels):
     """
     fig, axes = plt.subplots(1, len(tables), figsize=(3.6 * len(tables), 3.5), sharey=True, squeeze=False)
     for ax, (column, table) in zip(axes[0], tables.items(), strict=True):
-        for colour, (arm, rows) in zip(COLOURS, table.groupby("arm", sort=False), strict=False):
+        for colour, (arm, rows) in zip(cycle(COLOURS), table.groupby("arm", sort=False), strict=False):
             ax.plot(rows[column], rows.accuracy, "o-", color=colour, label=arm)
             ax.fill_between(rows[column], rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
         ax.set_xlabel(labels[column])
@@ -71,7 +73,7 @@ def plot_reliability(answers, truth, *, bins=10):
     """
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
-    for colour, (arm, table) in zip(COLOURS, answers.items(), strict=False):
+    for colour, (arm, table) in zip(cycle(COLOURS), answers.items(), strict=False):
         sure = table.max(axis=1).to_numpy()
         right = table.idxmax(axis=1).to_numpy() == truth
         number = np.minimum((sure * bins).astype(int), bins - 1)
@@ -101,7 +103,7 @@ def plot_redshifts(true, predicted, pit):
     n = len(predicted) + 1
     fig, axes = plt.subplots(1, n, figsize=(3.2 * n, 3.2))
     top = float(np.nanquantile(true, 0.99)) * 1.1
-    for ax, colour, (name, values) in zip(axes, COLOURS, predicted.items(), strict=False):
+    for ax, colour, (name, values) in zip(axes, cycle(COLOURS), predicted.items(), strict=False):
         ax.plot([0, top], [0, top], ":", color="black")
         ax.scatter(true, values, s=5, color=colour, alpha=0.5, linewidths=0)
         ax.set(xlabel="spectroscopic redshift", xlim=(0, top), ylim=(0, top), title=name)

@@ -48,14 +48,14 @@ def plot_magnitude_error(measured, predicted, errors, names):
         edges = np.percentile(magnitude, np.linspace(1, 99, 9))
         bin_of = np.digitize(magnitude, edges[1:-1])
         centre, network, catalogue = (
-            np.array([np.median(values[bin_of == k]) for k in range(8)])
+            np.array([np.nanmedian(values[bin_of == k]) for k in range(8)])
             for values in (magnitude, np.abs(predicted[known, i] - magnitude), 0.6745 * errors[known, i])
         )
         ax.plot(centre, network, "o-", color=COLOURS[0], label="network")
         ax.plot(centre, catalogue, "s:", color=COLOURS[1], label="catalogue's own error")
         ax.set_yscale("log")
         ax.set_title(name, fontsize=10)
-        ax.set_xlabel("magnitude")
+        ax.set_xlabel("magnitude (mag)")
     axes[0, 0].set_ylabel("median |error| (mag)")
     axes[0, 0].legend(fontsize=8)
     fig.tight_layout()
@@ -77,10 +77,11 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
     table = mean_intervals(curve, metric)
     fig, axes = plt.subplots(1, len(probes), figsize=(3.4 * len(probes), 3.6), sharey=True, squeeze=False)
     for ax, probe in zip(axes[0], probes, strict=True):
-        for colour, arm in zip(COLOURS, arms, strict=False):
+        for k, arm in enumerate(arms):
+            colour, dashes = COLOURS[k % len(COLOURS)], ("-", "--", ":")[k // len(COLOURS) % 3]
             rows = table[(table.arm == arm) & (table.probe == probe)].sort_values("n_labels")
             if len(rows):
-                ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + "-", color=colour, label=arm)
+                ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + dashes, color=colour, label=arm)
                 if len(rows) > 1:
                     ax.fill_between(rows.n_labels, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
                 else:  # a band at one size has no width
@@ -94,8 +95,9 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
     low, high = axes[0, 0].get_ylim()  # the margin may leave the range of a score
     axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="lower center", ncols=len(arms))
+    # An arm may be missing from some panels.
+    drawn = {name: handle for ax in axes.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    fig.legend([drawn[arm] for arm in arms], arms, loc="lower center", ncols=len(arms))
     fig.suptitle(title)
     fig.tight_layout(rect=(0, 0.08, 1, 1))
     return fig

@@ -10,7 +10,8 @@ from astro_ssl_nb.learners import SeededDropout, class_learner
 from astro_ssl_nb.probes import as_linear_layer, linear_probe
 from astro_ssl_nb.representations import forward
 
-# Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS.
+# Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS. With more than
+# STEPS batches of labels, an epoch is one pass over them.
 EPOCHS, STEPS, BATCH = 4, 25, 32
 # A network from nothing learns fast; a pretrained one moves slowly, its first layers slowest: each stage learns this
 # many times slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146).
@@ -72,7 +73,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     ['QSO', 'STAR']
     """
     # Epochs of a handful of images would be all overhead: they are repeated to fill one.
-    rows = np.resize(np.arange(len(labelled)), STEPS * BATCH)
+    rows = np.resize(np.arange(len(labelled)), max(len(labelled), STEPS * BATCH))
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
@@ -85,6 +86,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
         else:
             learn.model[1] = _probe_head(learn, labelled, label, seed)
             _move(learn)
+    learn.remove_cbs([_NoValidation, _FixedNorms])  # what is done with it now is the caller's
     return learn
 
 

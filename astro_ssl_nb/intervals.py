@@ -162,7 +162,7 @@ def label_efficiency(
 
     Both sides use one probe, named beforehand: the best of several by their test scores would flatter the arm. The
     baseline's mean curve is interpolated in the logarithm of the number of labels. The interval is a bootstrap over
-    seeds.
+    seeds: with five of them it is too narrow, and holds the truth some 80 to 85 times in 100.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def label_efficiency(
     Raises
     ------
     ValueError
-        If the curve lacks this probe for either arm.
+        If the curve lacks this probe for either arm, or they share no seed.
 
     Examples
     --------
@@ -201,8 +201,11 @@ def label_efficiency(
         name: runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values=metric)
         for name in (arm, baseline)
     }
-    sizes = scores[arm].index.to_numpy(float)
-    n_seeds = scores[arm].shape[1]
+    shared = scores[arm].columns.intersection(scores[baseline].columns)  # both sides had the same labels there
+    if not len(shared):
+        raise ValueError(f"{arm!r} and {baseline!r} have no seed in common: give both the same draws of labels")
+    scores = {name: table[shared] for name, table in scores.items()}
+    sizes, n_seeds = scores[arm].index.to_numpy(float), len(shared)
 
     def efficiencies(seeds):
         ours, theirs = (scores[name].iloc[:, seeds].mean(axis=1).to_numpy() for name in (arm, baseline))

@@ -69,14 +69,30 @@ def rgb(images, bands):
     Parameters
     ----------
     images : ndarray of shape (N, B, H, W)
-        Flux in nanomaggies (i, r, g become red, green, blue), or uint8 pictures.
+        Flux in nanomaggies, in the colours of `colour_planes`, or uint8 pictures.
     bands : sequence of str
     """
-    images, bands = np.asarray(images), list(bands)
+    images = np.asarray(images)
     if images.dtype == np.uint8:
         return images.transpose(0, 2, 3, 1) / 255
-    planes = [bands.index(band) for band in "irg"] if set("irg") <= set(bands) else [0, len(bands) // 2, -1]
-    return lupton_rgb(torch.from_numpy(images[:, planes].astype(np.float32))).numpy().transpose(0, 2, 3, 1)
+    flux = images[:, colour_planes(bands)].astype(np.float32)
+    return lupton_rgb(torch.from_numpy(flux)).numpy().transpose(0, 2, 3, 1)
+
+
+def colour_planes(bands):
+    """Which planes to show as red, green and blue: i, r, g, or else the last, middle and first, from red to blue.
+
+    Examples
+    --------
+    >>> colour_planes("ugriz"), colour_planes("grz"), colour_planes("RGB")
+    ([3, 2, 1], [2, 1, 0], [0, 1, 2])
+    """
+    bands = list(bands)
+    if bands == list("RGB"):
+        return [0, 1, 2]
+    if set("irg") <= set(bands):
+        return [bands.index(band) for band in "irg"]
+    return [len(bands) - 1, len(bands) // 2, 0]
 
 
 @in_course_style
@@ -119,14 +135,14 @@ def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
 def show_bands(cutouts, row):
     """One object in each band (asinh stretch) and in colour."""
     one = cutouts[[row]]
-    image = one.images[0]
+    image, origin = one.images[0], "upper" if cutouts.is_picture else "lower"
     fig, axes = plt.subplots(1, len(image) + 1, figsize=(1.6 * (len(image) + 1), 2.0))
     top = np.arcsinh(np.percentile(image, 99.8) / 0.05)
     for ax, plane, band in zip(axes, image, one.bands, strict=False):
-        ax.imshow(np.arcsinh(plane / 0.05), cmap="gray", vmin=-1, vmax=top)
+        ax.imshow(np.arcsinh(plane / 0.05), cmap="gray", vmin=-1, vmax=top, origin=origin)
         ax.set_title(band)
-    axes[-1].imshow(rgb(one.images, one.bands)[0])
-    axes[-1].set_title("i, r, g as RGB")
+    axes[-1].imshow(rgb(one.images, one.bands)[0], origin=origin)
+    axes[-1].set_title(f"{', '.join(one.bands[k] for k in colour_planes(one.bands))} as RGB")
     for ax in axes:
         ax.axis("off")
     fig.tight_layout(pad=0.3)
@@ -139,7 +155,7 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     x, *targets = batch
     x = x[:max_n].detach().cpu().numpy()
     low, high = np.percentile(x, 1), np.percentile(x, 99.5)
-    planes = [0, x.shape[1] // 2, -1]
+    planes = colour_planes(loader.stretch.bands)
     pictures = ((x[:, planes] - low) / (high - low)).clip(0, 1).transpose(0, 2, 3, 1)
     outputs = [*targets, *([] if predictions is None else [predictions])]
     titles = ["\n→ ".join(loader.describe(output[i]) for output in outputs) for i in range(len(pictures))]
@@ -152,7 +168,7 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     for ax in axes.flat:
         ax.axis("off")
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        ax.imshow(picture)
+        ax.imshow(picture, origin="upper" if loader.cutouts.is_picture else "lower")
         ax.set_title(title, fontsize=8)
     return fig
 

@@ -98,15 +98,11 @@ class Stretch:
         rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:sample])
         images = cutouts.read(rows)
         planes = tuple(bands.index(band) for band in wanted)
+        _refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
         noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
         raw = cls(kind, tuple(wanted), planes, tuple(float(max(n, 1e-6)) for n in noise))
         channels = raw._compress(torch.from_numpy(images))
-        broken = rows[~channels.isfinite().flatten(1).all(1).numpy()]
-        if len(broken):
-            raise ValueError(
-                f"{len(broken)} of {len(rows)} cutouts that were looked at have pixels that are not finite (rows "
-                f"{broken[:5].tolist()} first): leave out the rows that `nonfinite_rows` gives"
-            )
+        _refuse_nonfinite(channels.isfinite().numpy(), rows)
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)
         return replace(raw, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
@@ -164,3 +160,12 @@ class Stretch:
         if self.kind == "rgb":
             return lupton_rgb(x)
         return torch.asinh(x / (SOFTENING_IN_NOISE * x.new_tensor(self.noise)[:, None, None]))
+
+
+def _refuse_nonfinite(finite, rows):
+    broken = rows[~finite.reshape(len(rows), -1).all(axis=1)]
+    if len(broken):
+        raise ValueError(
+            f"{len(broken)} of {len(rows)} cutouts that were looked at have pixels that are not finite (rows "
+            f"{broken[:5].tolist()} first): leave out the rows that `nonfinite_rows` gives"
+        )

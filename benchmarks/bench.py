@@ -7,17 +7,20 @@ is started again with the same options. The sides of a ratio take turns. Run it 
 """
 
 import argparse
+import hashlib
 import importlib
 import importlib.metadata
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
 from timing import meets
 
-RUNS = Path(__file__).resolve().parents[1] / "runs"
+REPOSITORY = Path(__file__).resolve().parents[1]
+RUNS = REPOSITORY / "runs"
 PACKAGES = ("torch", "torchvision", "fastai", "timm", "numpy", "scikit-learn", "astropy", "pandas", "pillow")
 PEERS = ("datasets", "openTSNE", "faiss-cpu")
 # The arguments of `measure` of each section, a module beside this file.
@@ -35,6 +38,7 @@ FULL = {
         "many": 200_000,
         "limited": 250_000,
         "limit_mb": 1000,
+        "batches": 64,
         "rows_to_open": 1_000_000,
     },
     "curves": {
@@ -58,6 +62,7 @@ QUICK = {
         "many": 200_000,
         "limited": 100_000,
         "limit_mb": 1000,
+        "batches": 16,
         "rows_to_open": 1_000_000,
     },
     "curves": {
@@ -77,19 +82,23 @@ QUICK = {
 def run_sections(plan, out, *, repeat=5, run=None):
     """Measure the sections of a plan, write them to a file as they finish, and return what the file holds.
 
-    Sections that the file has already, measured with the same arguments and versions on the same machine, are kept.
+    Sections that the file has already, measured with the same arguments, versions and sources on the same machine, are
+    kept. Where any of these is another and the plan would not measure all sections of the file anew, nothing is run.
     """
     found = {"machine": machine(), "versions": versions(), "sections": {}}
     before = json.loads(out.read_text()) if out.exists() else {}
     if all(before.get(key) == found[key] for key in ("machine", "versions")):
         found["sections"] = before["sections"]
+    elif lost := sorted(set(before.get("sections", {})) - set(plan)):
+        kept = ", ".join(lost)
+        sys.exit(f"{out} has {kept} of other versions or another machine: measure all, or give another --out")
     for name, arguments in plan.items():
-        options = json.loads(json.dumps({**arguments, "repeat": repeat}))  # as they come back from the file
+        extra = {"run": run} if name == "starting" else {}
+        options = json.loads(json.dumps({**arguments, "repeat": repeat, **extra}))  # as they come back from the file
         if found["sections"].get(name, {}).get("options") == options:
             print(f"{name}: measured before with the same options", flush=True)
             continue
         load, start = os.getloadavg()[0], time.perf_counter()
-        extra = {"run": run} if name == "starting" else {}
         rows = importlib.import_module(name).measure(repeat=repeat, **arguments, **extra)
         found["sections"][name] = {
             "options": options,
@@ -125,13 +134,20 @@ def machine():
 
 def versions():
     """Of Python, of what is measured, and of the peers that are installed."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "sources": sources()}
     for name in (*PACKAGES, *PEERS):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def sources():
+    """A digest of the code that is measured and of that which measures it."""
+    folders = REPOSITORY / "astro_ssl_nb", REPOSITORY / "benchmarks"
+    code = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 
 def write(found, out):

@@ -57,6 +57,13 @@ def limit_data(megabytes):
     resource.setrlimit(resource.RLIMIT_DATA, (held + megabytes * 10**6,) * 2)
 
 
+def forget(path):
+    """Let the system drop what it holds of a file in memory, so that it is read from the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # pages that are not on the disk yet would stay
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def train(cutouts, batches):
     """Train a small network for some batches of random cutouts; returns the seconds of an epoch of them."""
     from fastai.callback.training import ShortEpochCallback
@@ -86,6 +93,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batches", type=int, default=16, help="batches of an epoch (default: 16)")
     parser.add_argument("--in-memory", type=int, default=0, help="1 reads the images into memory first")
+    parser.add_argument("--cold", type=int, default=0, help="1 drops what the system holds of the images first (Linux)")
     parser.add_argument(
         "--limit-mb", type=int, default=0, help="memory that it may take beside its imports (ulimit -d)"
     )
@@ -98,6 +106,8 @@ def main():
     if options.limit_mb:
         limit_data(options.limit_mb)
     cutouts = ssl.CutoutSet.open(options.folder)
+    if options.cold:
+        forget(options.folder / "images.npy")
     if options.in_memory:
         cutouts = ssl.CutoutSet(cutouts.read(slice(None)), cutouts.catalogue, cutouts.card)
     with AnonymousMemory() as memory:

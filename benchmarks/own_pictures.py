@@ -75,7 +75,7 @@ def main():
     ours, *others = arms
     pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
     verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable")
-    verdicts = verdicts.round(4).fillna(0).values.tolist()
+    verdicts = verdicts.round(4).values.tolist()
     print(
         f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
     )
@@ -96,7 +96,7 @@ def main():
             "own_pictures",
             pictures=len(cutouts),
             data_sha256=cutouts.checksum(),
-            balanced_accuracy=means.round(4).fillna(0).to_dict("split")["data"],
+            balanced_accuracy=means.round(4).to_dict("split")["data"],
             verdicts=verdicts,
             headline=lines,
         )

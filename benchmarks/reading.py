@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from blobs import blobs, sparse_set
+from blobs import blobs, noise_set, sparse_set
 from children import child
 from timing import clock, compare, value
 from training import fit, make_learner
@@ -12,7 +12,7 @@ from training import fit, make_learner
 import astro_ssl_nb as ssl
 
 
-def measure(*, repeat, n, few, many, limited, limit_mb, rows_to_open):
+def measure(*, repeat, n, few, many, limited, limit_mb, batches, rows_to_open):
     """All rows of this section.
 
     Parameters
@@ -21,9 +21,9 @@ def measure(*, repeat, n, few, many, limited, limit_mb, rows_to_open):
         Cutouts of 32 pixels that are trained from disk and from memory.
     few, many : int
         Cutouts of the two sets whose memory is compared.
-    limited, limit_mb : int
-        Cutouts of 32 pixels (20 kB each) that are trained by a process that may take `limit_mb` of memory of its own
-        beside what its imports take.
+    limited, limit_mb, batches : int
+        Cutouts of 32 pixels (20 kB each), `batches` of which are trained by a process that may take `limit_mb` of
+        memory of its own beside what its imports take. It begins with none of the file in the memory of the system.
     rows_to_open : int
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +32,7 @@ def measure(*, repeat, n, few, many, limited, limit_mb, rows_to_open):
             *from_disk(folder, n, repeat),
             *memory(folder, few, many, repeat),
             # Elsewhere than on Linux the limit is not one of memory.
-            *(larger_than_memory(folder, limited, limit_mb, repeat) if sys.platform == "linux" else []),
+            *(larger_than_memory(folder, limited, limit_mb, batches, repeat) if sys.platform == "linux" else []),
             opening(folder, rows_to_open, repeat),
         ]
 
@@ -64,15 +64,15 @@ def memory(folder, few, many, repeat):
     )
 
 
-def larger_than_memory(folder, n, limit_mb, repeat):
-    path, batches = sparse_set(folder / "limited", n, 32), 8
+def larger_than_memory(folder, n, limit_mb, batches, repeat):
+    path = noise_set(folder / "limited", n, 32)
     size = (path / "images.npy").stat().st_size / 1e6
     if size < limit_mb:
         raise ValueError(f"a set of {size:.0f} MB shows nothing about a limit of {limit_mb} MB: take more cutouts")
     return compare(
         f"training from a set of {size:,.0f} MB in a process that may take {limit_mb:,} MB",
         {
-            "limited, from disk": lambda: child("train", path, batches=batches, limit_mb=limit_mb)["seconds"],
+            "limited, from disk": lambda: child("train", path, batches=batches, limit_mb=limit_mb, cold=1)["seconds"],
             "unlimited, in memory": lambda: child("train", path, batches=batches, in_memory=1)["seconds"],
         },
         repeat=repeat,

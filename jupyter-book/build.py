@@ -22,7 +22,7 @@ import papermill
 import yaml
 from chapters import read_chapter, unlink
 from comparison import comparisons, figures
-from pages import map_cards, map_tree, measured_page, parameters_page
+from pages import duration, map_cards, map_tree, measured_page, parameters_page
 from performance import performance_tables
 from terms import glossary_terms, link_terms
 
@@ -113,10 +113,24 @@ def copy_notebooks(run, book, summary):
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if not finished_bar(output)]
         clean[name] = copy.deepcopy(notebook)
+        tell_run_time(notebook, summary, name)
         hide_solutions(notebook)
         link_terms(notebook, terms)
         nbformat.write(notebook, book / "notebooks" / f"{name}.ipynb")
     return clean
+
+
+def tell_run_time(notebook, summary, name):
+    """Say at the top of a page what its notebook took, and let links to pages of the book point to where they are."""
+    cost, cores = summary["notebooks"][name], summary["machine"]["cores"]
+    took = (
+        f"**Run time**: {duration(cost['seconds'])} and {cost['peak_memory_mb'] / 1000:.1f} GB of memory "
+        f"with the preset `{summary['preset']}`, on {cores} cores ([all run times](../measured.md))."
+    )
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"^\*\*Run time\*\*:.*$", took, cell.source, flags=re.MULTILINE)
+            cell.source = cell.source.replace("](../jupyter-book/", "](../")
 
 
 def finished_bar(output):

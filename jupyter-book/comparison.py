@@ -34,6 +34,7 @@ FIGURES = {
     "figure_sg": (FEW, ("accuracy against labels", "star/galaxy:")),
     "figure_sgq": (FEW, ("accuracy against labels", "star/galaxy/quasar:")),
     "figure_morphology": (MORPHOLOGY, ("accuracy against labels",)),
+    "figure_map_sg": (LOOK, ("t-sne", "stars and galaxies")),
     "figure_maps": (LOOK, ("t-sne", "stars, galaxies and quasars")),
     "figure_map_mg": (MORPHOLOGY, ("t-sne", "merging")),
 }
@@ -92,12 +93,16 @@ def setting(summary):
 
 
 def interval(mean, low, high, form=".3f"):
-    """Return a mean with its interval, which no line breaks."""
+    """Return a mean with its interval, which no line breaks; without one where the run had a single seed."""
+    if low is None:
+        return f"{mean:{form}} (one seed)"
     return f"{mean:{form}} [{low:{form}},\N{NO-BREAK SPACE}{high:{form}}]"
 
 
 def holds(low, high):
     """Return what an interval of a difference says of the claim that it is above 0."""
+    if low is None:
+        return "open"
     return "yes" if low > 0 else "the reverse" if high < 0 else "open"
 
 

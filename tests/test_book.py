@@ -102,7 +102,12 @@ def executed_notebook(title, prose):
     return new.new_notebook(cells=cells, metadata=metadata)
 
 
-def make_run(root, prose="A magnitude $m$ {cite}`lupton2004`."):
+PROSE = """A magnitude $m$ {cite}`lupton2004`, [further](../jupyter-book/survey_scale.md).
+
+**Run time**: the book states it."""
+
+
+def make_run(root, prose=PROSE):
     """Copy the book's pages to a folder and lay a finished run beside them; return the folder of the run."""
     for folder in ("jupyter-book", "notebooks"):
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -149,6 +154,8 @@ def test_the_pages_show_the_notebooks_and_what_the_run_measured(html):
     assert "progress {" not in notebook  # what a progress bar leaves behind, and then an empty box
     assert notebook.count("output text_html") == 1
     assert "<img" in notebook and "progress 100%" not in notebook and "Lupton" in notebook
+    assert "1 min 23 s and 1.2 GB of memory" in notebook and "the book states it" not in notebook
+    assert 'href="../survey_scale.html"' in notebook
     measured = (html / "measured.html").read_text()
     for text in ("0.123 mag | good", "1 min 23 s", "1234", "3.99.1", "Notebook 01", "every chapter"):
         assert text in measured
@@ -202,12 +209,14 @@ def test_the_parameters_of_every_notebook_are_documented_with_what_the_presets_s
             if parameter["name"] != "run":
                 known = f"{parameter['name']} {parameter['help']} {parameter['default']}"
                 assert " ".join(known.split()) in page, name
-    for preset in ("quick", "laptop"):
+    objects = {}
+    for preset in ("quick", "laptop", "paper"):
         values = yaml.safe_load((REPOSITORY / "notebooks" / "presets" / f"{preset}.yml").read_text())
         left_out = [name for name in NOTEBOOKS if values.get(name) is False]
         assert page.count(f"The preset {preset} leaves this chapter out") == len(left_out)
-    laptop = yaml.safe_load((REPOSITORY / "notebooks" / "presets" / "laptop.yml").read_text())
-    assert f"n_pretext unlabelled objects 4500 {laptop['01_fetch_sdss_cutouts']['n_pretext']} n_sg" in page
+        objects[preset] = values["01_fetch_sdss_cutouts"]["n_pretext"]
+    # `quick` has the default, whose column is empty
+    assert f"n_pretext unlabelled objects 4500 {objects['laptop']} {objects['paper']} n_sg" in page
 
 
 def test_the_paper_stands_beside_the_numbers_of_the_run(html):
@@ -235,6 +244,12 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
         assert f"This run lacks notebook {notebook}" in page
     assert "lacks notebook 06" not in page and "lacks notebook 03" not in page
     assert (html / "reproduce.html").read_text().count("<figure") == 4  # one a figure of the paper that the trial has
+
+
+def test_a_run_with_one_seed_has_no_interval():
+    comparison = load("comparison")
+    assert comparison.verdict(0.125, None, None) == "+0.125 (one seed) open"
+    assert "0.900 (one seed)" in comparison.curve("sg", [["pretext", "linear", 5, 0.9, None, None]])
 
 
 def test_the_notebooks_have_the_figures_that_the_paper_is_compared_with():

@@ -121,23 +121,29 @@ def run_all_cells(page, path):
 
 
 def look_at(page, path):
-    """Every cell ran, in order and without an error, and each figure and each map is there to be seen."""
+    """Every cell ran, in order and without an error; figures and maps are there to be seen, and sliders move."""
     cells = nbformat.read(path, as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     assert not errors, f"{path.stem}:\n" + "\n".join(errors[0].traceback)
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), path.stem
     for index, cell in enumerate(cells):
-        kinds = [kind for out in cell.get("outputs", []) for kind in out.get("data", {})]
+        given = [out.get("data", {}) for out in cell.get("outputs", [])]
+        made, html = [kind for data in given for kind in data], "".join(data.get("text/html", "") for data in given)
         shown = page.locator(f'.jp-Notebook [data-windowed-list-index="{index}"]')
         if "plt.show()" in cell.source:
-            assert kinds.count("image/png") == 1, f"{path.stem}: {cell.source}"
+            assert made.count("image/png") == 1, f"{path.stem}: {cell.source}"
             picture = shown.locator(".jp-RenderedImage img")
             picture.scroll_into_view_if_needed()
             assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
-        if any("<iframe" in out.get("data", {}).get("text/html", "") for out in cell.get("outputs", [])):
+        if "<iframe" in html:
             shown.scroll_into_view_if_needed()
-            shown.frame_locator("iframe").locator(".bk-Canvas").wait_for()
+            shown.frame_locator("iframe").locator(".bk-Canvas").first.wait_for()
+        if 'type="range"' in html:
+            slider, picture = shown.get_by_role("slider"), shown.locator("figure img:visible")
+            before = picture.get_attribute("title")
+            slider.press("ArrowRight")
+            assert picture.get_attribute("title") != before, path.stem
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

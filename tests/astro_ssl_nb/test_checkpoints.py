@@ -83,6 +83,28 @@ def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
     relabelled = blobs.with_columns(**{"class": blobs.labels("class")[::-1]})
     with pytest.raises(ValueError, match="another value of targets"):
         train(relabelled, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="another value of size of the cutouts"):
+        smaller = ssl.CutoutSet.from_arrays(blobs.images[..., 2:14, 2:14], blobs.catalogue)
+        train(smaller, tmp_path / "run.pt", stretch=ssl.Stretch.fit(blobs))
+
+
+def test_a_fit_of_other_layers_or_of_corrected_measurements_is_another_run(parts, tmp_path):
+    def fit(training, path, frozen=False):
+        dls = ssl.CutoutDataLoaders.for_properties(training, parts[1][:8], ssl.MAGNITUDES[1:3], bs=16)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[])
+        if frozen:
+            learn.freeze()
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(path)])
+
+    training = parts[0][:16]
+    fit(training, tmp_path / "frozen.pt", frozen=True)
+    with pytest.raises(ValueError, match="layers that are frozen|learning rates"):
+        fit(training, tmp_path / "frozen.pt")
+    fit(training, tmp_path / "all.pt")
+    corrected = training.with_columns(modelMag_r=training.catalogue["modelMag_r"] + 0.01)
+    with pytest.raises(ValueError, match="another value of targets"):
+        fit(corrected, tmp_path / "all.pt")
 
 
 def test_other_properties_are_another_run_and_a_second_fit_is_refused(parts, tmp_path):

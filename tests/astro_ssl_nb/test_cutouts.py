@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -21,6 +23,15 @@ def test_a_saved_set_comes_back_whole(blobs, tmp_path):
     assert again.catalogue["modelMag_u"].unit == "mag"
     assert again.bands == tuple("ugriz") and again.pixel_scale == 0.396 and again.card["survey"] == "blobs"
     assert again.checksum() == blobs[::2].checksum() != blobs[1::2].checksum()
+
+
+def test_a_set_on_disk_travels_as_its_path(blobs, tmp_path):
+    part = ssl.CutoutSet.open(blobs.save(tmp_path / "set"))[200:]
+    sent = pickle.dumps(part)
+    assert len(sent) < 0.5 * part.images.nbytes
+    received = pickle.loads(sent)
+    assert np.array_equal(received.images, blobs.images[200:]) and received.checksum() == part.checksum()
+    assert np.array_equal(copy.deepcopy(blobs[:3]).images, blobs.images[:3])  # and one in memory as a whole
 
 
 def test_nothing_is_overwritten(blobs, tmp_path):

@@ -1,5 +1,6 @@
 import matplotlib.pyplot
 import numpy as np
+import pandas as pd
 import pytest
 
 import astro_ssl_nb as ssl
@@ -86,8 +87,6 @@ def test_a_contact_sheet_of_nothing_is_refused(blobs):
 
 
 def test_confusion_says_shares_and_numbers():
-    import pandas as pd
-
     answers = pd.DataFrame([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]], columns=["QSO", "STAR"])
     fig = ssl.figures.plot_confusion({"arm": answers}, np.array(["QSO", "QSO", "QSO", "STAR"]))
     axis = fig.axes[0]
@@ -105,8 +104,6 @@ def test_colour_pictures_show_the_i_band_as_red(blobs):
 
 
 def test_a_label_curve_has_a_line_an_arm(blobs):
-    import pandas as pd
-
     rows = [(arm, "linear", n, s, 0.5 + 0.1 * s) for arm in ("pretext", "scratch") for n in (5, 10) for s in range(3)]
     curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
     (axis,) = ssl.figures.plot_label_curve(curve).axes
@@ -121,9 +118,16 @@ def test_a_label_curve_has_a_line_an_arm(blobs):
     assert len(axis.collections) == 2
 
 
-def test_strata_show_each_arm_with_its_interval():
-    import pandas as pd
+def test_an_eighth_arm_and_one_that_was_only_fine_tuned_are_drawn(blobs):
+    arms = [f"arm {k}" for k in range(8)]
+    rows = [(arm, "finetune" if arm == "arm 7" else "linear", n, 0.8) for arm in arms for n in (5, 10)]
+    table = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "accuracy"])
+    figure = ssl.figures.plot_label_curve(table)
+    assert [len(ax.lines) for ax in figure.axes] == [7, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == arms
 
+
+def test_strata_show_each_arm_with_its_interval():
     rows = [("pretext", 18, 0.9, 0.8, 0.95), ("pretext", 20, 0.6, 0.5, 0.7), ("scratch", 18, 0.7, 0.6, 0.8)]
     table = pd.DataFrame(rows, columns=["arm", "modelMag_r", "accuracy", "low", "high"])
     (axis,) = ssl.figures.plot_strata({"modelMag_r": table}, {"modelMag_r": "r magnitude"}).axes
@@ -134,8 +138,6 @@ def test_strata_show_each_arm_with_its_interval():
 
 
 def test_differences_stand_where_the_table_says(blobs):
-    import pandas as pd
-
     rows = [("sg", "sizes", 0.1, 0.05, 0.2), ("sg", "colours", -0.1, -0.2, 0.0), ("mg", "sizes", 0.3, 0.2, 0.4)]
     fig = ssl.figures.plot_differences(pd.DataFrame(rows, columns=["task", "recipe", "mean", "low", "high"]), "x")
     assert [ax.get_title() for ax in fig.axes] == ["SG", "MG"]
@@ -146,8 +148,6 @@ def test_differences_stand_where_the_table_says(blobs):
 
 
 def test_reliability_and_redshifts_show_the_numbers_they_got():
-    import pandas as pd
-
     sure = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["A", "B"])
     fig = ssl.figures.plot_reliability({"arm": sure}, np.array(["A"] * 30 + ["B"] * 10))
     np.testing.assert_allclose(fig.axes[0].lines[1].get_xydata(), [[0.75, 0.75]])

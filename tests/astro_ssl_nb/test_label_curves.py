@@ -51,6 +51,21 @@ def test_a_fine_tuned_head_begins_as_the_probe(parts, backbone):
         np.testing.assert_allclose(softmax, probe.predict_proba(ssl.embed(backbone, test)), atol=1e-4)
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_few_shot_learner_is_a_learner_that_has_seen_all_its_labels(blobs, backbone, pretrained, monkeypatch):
+    from astro_ssl_nb import finetuning
+
+    monkeypatch.setattr(finetuning, "STEPS", 2)  # so that there are more labels than steps show
+    weights = {"weights": backbone} if pretrained else {"arch": "resnet10t"}
+    learn = ssl.few_shot_learner(blobs[:150], **weights)
+    assert set(learn.dls.train.cutouts.catalogue["objid"]) == set(blobs.catalogue["objid"][:150])
+    probabilities, truth = learn.get_preds(dl=learn.dls.test_dl(blobs[150:]))
+    assert probabilities.shape == (150, 2) and truth is None
+    assert (probabilities.sum(1) - 1).abs().max() < 1e-5
+    with learn.no_bar(), learn.no_logging():
+        assert np.isfinite(learn.validate()[0])
+
+
 def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch):
     train, _, test = parts
     arms = {"scratch": None, "sizes": ssl.SIZES[:2]}
@@ -206,6 +221,15 @@ def test_label_efficiency_counts_the_labels_that_the_baseline_needs():
         ssl.label_efficiency(curve, baseline="imagenet")
     with pytest.raises(ValueError, match="no run of arm 'pretext' with probe 'linear': choose from .*'finetune'"):
         ssl.label_efficiency(curve, probe="linear")
+
+
+def test_a_label_efficiency_pairs_the_seeds_by_their_number():
+    ours, theirs = made_up({"pretext": {5: 0.8, 20: 0.9}}), made_up({"scratch": {5: 0.7, 20: 0.8}})
+    both = pd.concat([ours, theirs.assign(seed=theirs.seed + 1)])
+    shared = pd.concat([ours[ours.seed > 0], theirs.assign(seed=theirs.seed + 1).query("seed < 3")])
+    pd.testing.assert_frame_equal(ssl.label_efficiency(both), ssl.label_efficiency(shared))
+    with pytest.raises(ValueError, match="no seed in common"):
+        ssl.label_efficiency(pd.concat([ours, theirs.assign(seed=theirs.seed + 3)]))
 
 
 def test_the_interval_of_a_label_efficiency_is_over_seeds():

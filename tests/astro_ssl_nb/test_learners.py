@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,13 @@ def test_it_is_a_fastai_learner(learn, capsys, monkeypatch, tmp_path):
     assert x.shape == (25, 3, 16, 16) and y.shape == (25, 5)
 
 
+def test_export_says_what_to_call_instead_of_a_pickle(learn, tmp_path):
+    dls = learn.dls
+    with pytest.raises(NotImplementedError, match="save_backbone"):
+        learn.export(tmp_path / "learner.pkl")
+    assert learn.dls is dls and not (tmp_path / "learner.pkl").exists()
+
+
 def test_same_seed_same_weights_other_seed_other_weights(parts):
     def trained(seed):
         torch.manual_seed(np.random.randint(1 << 30))  # whatever went on before must not matter
@@ -75,8 +84,6 @@ def test_dropout_is_the_same_for_the_same_seed_and_leaves_the_generator_as_it_wa
 
 
 def test_augmentation_keeps_every_pixel_inside_and_turns_all_ways():
-    import random
-
     x = torch.arange(64.0).reshape(1, 1, 8, 8).repeat(4000, 1, 1, 1)
     out = turn_and_shift(x, random.Random(0))
     assert out.shape == x.shape
@@ -87,6 +94,11 @@ def test_augmentation_keeps_every_pixel_inside_and_turns_all_ways():
     assert {tuple(m.ravel().tolist()) for m in turned} <= middles
     assert torch.equal(turn_and_shift(x, random.Random(1)), turn_and_shift(x, random.Random(1)))
     assert not torch.equal(out, turn_and_shift(x, random.Random(1)))
+
+
+def test_images_that_cannot_be_turned_are_refused():
+    with pytest.raises(ValueError, match="48 x 32 pixels cannot be turned"):
+        turn_and_shift(torch.zeros(2, 3, 32, 48), random.Random(0))
 
 
 def test_a_backbone_comes_back_with_its_card(learn, backbone):
@@ -240,8 +252,6 @@ def test_a_network_without_error_bars_says_so(learn, parts):
 
 
 def test_invariance_brings_two_views_together(parts):
-    import random
-
     from astro_ssl_nb.augmentations import distort
 
     train, valid, test = parts

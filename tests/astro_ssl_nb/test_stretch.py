@@ -49,6 +49,14 @@ def test_what_cannot_be_stretched_is_refused(blobs):
         ssl.Stretch.fit(two, "rgb")
 
 
+@pytest.mark.parametrize("kind", ["rgb", "bands"])
+def test_one_pixel_that_is_not_finite_is_found_among_many(blobs, kind):
+    images = blobs.images.copy()
+    images[7, 2, 3, 3] = np.nan
+    with pytest.raises(ValueError, match=r"^1 of 300 cutouts .*rows \[7\] first"):
+        ssl.Stretch.fit(ssl.CutoutSet.from_arrays(images, blobs.catalogue), kind)
+
+
 def test_fluxes_keep_the_constants_of_training_and_pictures_do_not(blobs):
     stretch = ssl.Stretch.fit(blobs)
     assert stretch.refit(blobs[:20]).mean == stretch.mean

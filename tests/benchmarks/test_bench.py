@@ -99,6 +99,24 @@ def test_a_finished_section_is_not_measured_again_unless_its_options_change(benc
     assert calls == [{"repeat": 5, "n": 1}, {"repeat": 5, "n": 2}]
 
 
+def test_sections_of_other_code_are_neither_kept_nor_lost(bench, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from timing import value
+
+    monkeypatch.setitem(sys.modules, "fake", SimpleNamespace(measure=lambda **options: [value("x", [1.0], "s")]))
+    monkeypatch.setitem(sys.modules, "other", sys.modules["fake"])
+    out = tmp_path / "bench.json"
+    bench.run_sections({"fake": {}, "other": {}}, out)
+    before = out.read_text()
+    monkeypatch.setattr(bench, "sources", lambda: "changed")
+    with pytest.raises(SystemExit, match="has other of other versions"):
+        bench.run_sections({"fake": {}}, out)
+    assert out.read_text() == before
+    bench.run_sections({"fake": {}, "other": {}}, out)
+    assert json.loads(out.read_text())["versions"]["sources"] == "changed"
+
+
 def test_time_of_a_run_goes_to_the_cells_that_work(bench, tmp_path):
     import nbformat
     from starting import course
