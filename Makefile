@@ -3,7 +3,7 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
-.PHONY: demo course book lab test labtest bench coverage remote clean help
+.PHONY: demo course book lab test labtest booktest bench coverage remote clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)
 	$(PYTHON) notebooks/run_course.py --preset notebooks/presets/quick.yml --run demo
@@ -23,6 +23,9 @@ test: .venv/ready  ## run every test, on two cores
 
 labtest: .venv/ready  ## run the notebooks of a preset in JupyterLab, as a reader does: make labtest PRESET=quick
 	$(PYTHON) -m pytest tests/test_jupyterlab.py --preset $(PRESET)
+
+booktest: .venv/ready  ## look at the book of a run in a browser, and leave pictures of its pages: make booktest RUN=name
+	$(PYTHON) -m pytest tests/test_book_in_browser.py --book runs/$(RUN)/book/_build/html
 
 bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
 	$(PYTHON) -m pip install --quiet --editable ".[bench]"

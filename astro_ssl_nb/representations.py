@@ -61,16 +61,21 @@ def forward(model, cutouts, stretch, *, bs=256):
     Raises
     ------
     ValueError
-        If an output is not finite, with the rows, and whether their pixels are to blame or the network.
+        If there is no cutout; if an output is not finite, with the rows, and whether their pixels are to blame or the
+        network.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.eval().to(device, memory_format=torch.channels_last)
-    outputs = []
+    found = None
     with torch.inference_mode():
         for start in range(0, len(cutouts), bs):
             images = cutouts.read(np.arange(start, min(start + bs, len(cutouts))))
-            outputs.append(model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy())
-    found = np.concatenate(outputs)
+            output = model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy()
+            if found is None:  # one array from the start: to join pieces at the end would take twice the memory
+                found = np.empty((len(cutouts), *output.shape[1:]), output.dtype)
+            found[start : start + len(output)] = output
+    if found is None:
+        raise ValueError("there is no cutout to look at: the set, or the part that was selected of it, is empty")
     if not np.isfinite(found).all():
         _refuse(found, cutouts, stretch)
     return found

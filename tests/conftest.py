@@ -9,6 +9,7 @@ FIRST = ("test_course.py", "test_jupyterlab.py", "test_label_curves.py", "test_b
 
 def pytest_addoption(parser):
     parser.addoption("--preset", default="ci", help="preset of the notebooks that run in JupyterLab (default: ci)")
+    parser.addoption("--book", help="folder of a built book to look at in the browser, instead of one made up")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,8 @@
-"""The book in Chromium, built from the course's own notebooks with made-up outputs."""
+"""The book in Chromium, built from the course's own notebooks with made-up outputs.
+
+``pytest tests/test_book_in_browser.py --book runs/demo/book/_build/html`` looks at a book that was made from a run, and
+leaves pictures of its pages in a folder ``screenshots`` beside that one.
+"""
 
 import base64
 import functools
@@ -75,8 +79,10 @@ def add_solution(notebook):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
+def html(tmp_path_factory, request):
     """The folder of a book that was built from the course's notebooks."""
+    if given := request.config.getoption("book"):
+        return Path(given).resolve(strict=True)
     root = tmp_path_factory.mktemp("book")
     for folder in ("jupyter-book", "notebooks"):
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,6 +102,13 @@ def html(tmp_path_factory):
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     return run / "book" / "_build" / "html"
+
+
+@pytest.fixture
+def made_up(request):
+    """What asks for the outputs that this module makes up."""
+    if request.config.getoption("book"):
+        pytest.skip("the book of a run holds no made-up outputs")
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -141,8 +154,11 @@ LOOK = """() => ({
 })"""
 
 
-def visit(browser, html, site, **context):
-    """Return what a browser sees on each page: requests, errors, links, images, ids, width, and what axe objects to."""
+def visit(browser, html, site, shots, **context):
+    """Return what a browser sees on each page: requests, errors, links, images, ids, width, and what axe objects to.
+
+    Pictures of the pages go to the folder `shots`, if there is one.
+    """
     seen = {}
     for name in pages_of(html):
         page = browser.new_page(**context)
@@ -162,25 +178,34 @@ def visit(browser, html, site, **context):
             for node in fault["nodes"]
         ]
         seen[name] = page.evaluate(LOOK) | {"requests": requests, "errors": errors, "faults": faults}
+        if shots:
+            page.screenshot(path=(shots / name).with_suffix(".png"), full_page=True)
         page.close()
     return seen
 
 
 @pytest.fixture(scope="module")
-def visits(chromium, html, site):
-    """What a desktop in light mode sees."""
-    return visit(chromium, html, site)
+def shots(request, html):
+    """The folder for pictures of a book that was given."""
+    return html.parent / "screenshots" if request.config.getoption("book") else None
 
 
 @pytest.fixture(scope="module")
-def phone_visits(chromium, html, site):
+def visits(chromium, html, site, shots):
+    """What a desktop in light mode sees."""
+    return visit(chromium, html, site, shots and shots / "light")
+
+
+@pytest.fixture(scope="module")
+def phone_visits(chromium, html, site, shots):
     """What a phone in dark mode sees."""
-    return visit(chromium, html, site, color_scheme="dark", viewport={"width": 390, "height": 844})
+    phone = {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}
+    return visit(chromium, html, site, shots and shots / "phone_dark", **phone)
 
 
-def test_no_page_asks_another_host_or_logs_an_error(visits, site):
+def test_no_page_asks_another_host_or_logs_an_error(visits, phone_visits, site):
     assert len(visits) > 15
-    for name, seen in visits.items():
+    for name, seen in [*visits.items(), *phone_visits.items()]:
         assert seen["errors"] == [], name
         assert [url for url in seen["requests"] if not url.startswith((site, "data:", "blob:"))] == [], name
     assert visits["notebooks/01_fetch_sdss_cutouts.html"]["math"] > 0
@@ -257,7 +282,7 @@ def test_the_download_button_gives_the_notebook_as_it_ran(chromium, html, site):
     page.close()
 
 
-def test_every_notebook_to_download_is_that_of_the_course(html):
+def test_every_notebook_to_download_is_that_of_the_course(html, made_up):
     paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
     for path in paths:
         given = nbformat.read(html / "_sources" / "notebooks" / path.name, as_version=4)
@@ -265,7 +290,7 @@ def test_every_notebook_to_download_is_that_of_the_course(html):
         assert cells == [(cell.id, cell.source) for cell in nbformat.read(path, as_version=4).cells], path.name
 
 
-def test_a_reader_can_play_with_the_slider_and_the_map(chromium, html, site):
+def test_a_reader_can_play_with_the_slider_and_the_map(chromium, site, made_up):
     page = chromium.new_page()
     page.goto(site + "notebooks/01_fetch_sdss_cutouts.html")
     page.get_by_role("slider", name="Q").press("ArrowRight")
@@ -278,7 +303,7 @@ def test_a_reader_can_play_with_the_slider_and_the_map(chromium, html, site):
     page.close()
 
 
-def test_a_solution_is_hidden_until_asked_for(chromium, site):
+def test_a_solution_is_hidden_until_asked_for(chromium, site, made_up):
     page = chromium.new_page()
     page.goto(site + "notebooks/01_fetch_sdss_cutouts.html")
     for text in ("6 * 7", "It is forty-two."):

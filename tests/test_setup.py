@@ -62,7 +62,9 @@ def planned(folder, target):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-@pytest.mark.parametrize("target", ["demo", "test", "coverage", "remote", "book", "course", "lab", "labtest"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "coverage", "remote", "book", "course", "lab", "labtest", "booktest"]
+)
 def test_make_installs_once_and_again_when_the_dependencies_change(checkout, target):
     assert "setup_env.py" in planned(checkout, target)
     (checkout / ".venv").mkdir()
