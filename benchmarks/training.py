@@ -29,6 +29,7 @@ def measure(*, repeat, images, archs, sizes, stretches):
                 for task in ("property_learner", "class_learner"):
                     rows += against_bare_loop(task, train, valid, arch, stretch, repeat)
             rows += against_png_files(train, valid, arch, repeat)
+        rows += against_other_settings(train, valid, archs[0], repeat)
     return rows
 
 
@@ -60,16 +61,42 @@ def against_bare_loop(task, train, valid, arch, stretch, repeat):
     )
 
 
+def against_other_settings(train, valid, arch, repeat):
+    """The bare loop as our learners train, against another layout of memory, one thread, and half precision.
+
+    On a processor half precision has no limit to keep: its backward passes were seen to leave NaN in weights.
+    """
+    learn, threads = make_learner("property_learner", train, valid, arch, "rgb"), torch.get_num_threads()
+    ours, contiguous = BareLoop(learn), BareLoop(learn, layout=torch.contiguous_format)
+    half = BareLoop(learn, autocast=True)
+
+    def one_thread():
+        torch.set_num_threads(1)
+        try:
+            return ours.epoch()
+        finally:
+            torch.set_num_threads(threads)
+
+    return compare(
+        f"settings of training: {arch}, {train.images.shape[-1]} px, rgb",
+        {"ours": ours.epoch, "contiguous": contiguous.epoch, "one thread": one_thread, "bfloat16": half.epoch},
+        repeat=repeat,
+        amount=len(train),
+        unit="images/s",
+        at_least={"contiguous": 0.97, "one thread": 0.97},
+    )
+
+
 class BareLoop:
     """The epoch of a learner written out, on tensors that are in the memory of the device."""
 
-    def __init__(self, learn):
+    def __init__(self, learn, *, layout=torch.preserve_format, autocast=None):
         self.dls = learn.dls
-        self.model = copy.deepcopy(learn.model).to(self.dls.device)
+        self.model = copy.deepcopy(learn.model).to(self.dls.device, memory_format=layout)
         self.loss = learn.loss_func
         self.optimiser = torch.optim.AdamW(self.model.parameters(), **ADAM)
         self.rng = random.Random(0)
-        self.autocast = has_bfloat16(self.dls.device)
+        self.autocast = has_bfloat16(self.dls.device) if autocast is None else autocast
         self.parts = [
             (torch.tensor(loader.cutouts.images).to(self.dls.device), loader.targets.to(self.dls.device), loader.bs)
             for loader in self.dls.loaders
