@@ -58,6 +58,7 @@ class FigureSlider:
             '<figure style="background:white;color:black;margin:0;padding:0.5em">'
             f'<label>{name} <input type="range" min="0" max="{len(self.pictures) - 1}" step="1" value="0" '
             f'aria-valuetext="{first}" oninput="{html.escape(SHOW)}" '
+            'data-lm-suppress-shortcuts="true" '  # or JupyterLab takes the arrow keys for its own
             'style="width:12em;max-width:100%;vertical-align:middle"></label> '
             f"<output>{first}</output><div>{images}</div></figure>"
         )
