@@ -43,6 +43,7 @@ FINISHED = """() => {
     return code.at(-1).executionCount !== null || outputs.some(output => output.output_type === "error");
 }"""
 
+OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"  # the tabs of those before it are there as well
 SHUT_DOWN = "() => jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 
 
@@ -130,7 +131,7 @@ def look_at(page, path):
     for index, cell in enumerate(cells):
         given = [out.get("data", {}) for out in cell.get("outputs", [])]
         made, html = [kind for data in given for kind in data], "".join(data.get("text/html", "") for data in given)
-        shown = page.locator(f'.jp-Notebook [data-windowed-list-index="{index}"]')
+        shown = page.locator(f'{OPEN} [data-windowed-list-index="{index}"]')
         if "plt.show()" in cell.source:
             assert made.count("image/png") == 1, f"{path.stem}: {cell.source}"
             picture = shown.locator(".jp-RenderedImage img")
