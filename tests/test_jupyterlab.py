@@ -99,7 +99,7 @@ def test_run_all_cells_in_jupyterlab_runs_every_notebook_and_shows_its_figures(c
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         for path in notebooks:
-            page.goto(f"{address}/lab/tree/notebooks/{path.name}?token={token}", wait_until="commit")
+            page.goto(f"{address}/lab/tree/notebooks/{path.name}?reset&token={token}", wait_until="commit")
             run_all_cells(page, path)
             look_at(page, path)
             page.evaluate(SHUT_DOWN)
