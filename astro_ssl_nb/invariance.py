@@ -38,7 +38,7 @@ class Invariance(Callback):
         self.weight, self.width, self.view, self.seed = weight, width, view, seed
 
     def before_fit(self):
-        if hook := vars(self).pop("hook", None):  # left by a fit that was interrupted
+        if hook := self.__dict__.pop("hook", None):  # left by a fit that was interrupted
             hook.remove()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)

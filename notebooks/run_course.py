@@ -148,13 +148,14 @@ def own_kernel():
 
 
 class PeakMemory:
-    """Context manager that samples the memory of every process below this one: the kernel, and what the kernel starts.
+    """Context manager that samples the memory of processes that start below this one: the kernel, and what it starts.
 
     ``peak`` is the largest sum of resident sizes seen, in bytes; pages that processes share count once for each.
     """
 
     def __enter__(self):
         self.peak = 0
+        self._others = set(psutil.Process().children(recursive=True))  # those of the caller, such as a pool of workers
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -167,7 +168,7 @@ class PeakMemory:
     def _watch(self):
         while not self._finished.wait(0.2):
             total = 0
-            for process in psutil.Process().children(recursive=True):
+            for process in set(psutil.Process().children(recursive=True)) - self._others:
                 try:
                     total += process.memory_info().rss
                 except psutil.Error:  # it ended since it was listed

@@ -1,6 +1,7 @@
 """The course runner, on small courses made here."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -184,6 +185,16 @@ def test_memory_of_the_processes_that_a_kernel_starts_is_counted(course):
     child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {program!r}])"
     write_notebook(course / "01_first.ipynb", "n = 1", child)
     assert run(course, only="01")["notebooks"]["01_first"]["peak_memory_mb"] > 600
+
+
+def test_memory_of_processes_that_were_there_before_is_not_counted():
+    code = "x = b'x' * 200_000_000; print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with runner.PeakMemory() as memory:
+            subprocess.run([sys.executable, "-c", "sum(range(30_000_000))"], check=True)
+        other.communicate(b"\n")
+    assert 1e6 < memory.peak < 100e6
 
 
 def test_command_line(course, capsys):
