@@ -268,10 +268,10 @@ class CutoutDataLoaders(DataLoaders):
 
         Raises
         ------
-        NotImplementedError
+        RuntimeError
             Always, with what to call instead.
         """
-        raise NotImplementedError(
+        raise RuntimeError(
             "learn.export writes a pickle, which can run any code where it is loaded: keep the backbone by "
             "ssl.save_backbone(learn, path), or all weights by learn.save(name), for learn.load(name)"
         )

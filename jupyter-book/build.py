@@ -113,14 +113,14 @@ def copy_notebooks(run, book, summary):
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if not finished_bar(output)]
         clean[name] = copy.deepcopy(notebook)
-        tell_run_time(notebook, summary, name)
+        fit_into_the_book(notebook, summary, name)
         hide_solutions(notebook)
         link_terms(notebook, terms)
         nbformat.write(notebook, book / "notebooks" / f"{name}.ipynb")
     return clean
 
 
-def tell_run_time(notebook, summary, name):
+def fit_into_the_book(notebook, summary, name):
     """Say at the top of a page what its notebook took, and let links to pages of the book point to where they are."""
     cost, cores = summary["notebooks"][name], summary["machine"]["cores"]
     took = (

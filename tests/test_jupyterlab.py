@@ -43,7 +43,7 @@ FINISHED = """() => {
     return code.at(-1).executionCount !== null || outputs.some(output => output.output_type === "error");
 }"""
 
-OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"  # the tabs of those before it are there as well
+OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"  # and not another tab that JupyterLab may show
 SHUT_DOWN = "() => jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 
 
