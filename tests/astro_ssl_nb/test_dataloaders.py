@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+import astro_ssl_nb as ssl
+from astro_ssl_nb.learners import predict_properties
+
+
+def test_the_input_of_a_backbone_is_stretched_as_in_its_training(learn, backbone, parts):
+    bright = ssl.CutoutSet.from_arrays(100 * parts[0].images, parts[0].catalogue)
+    dls = ssl.CutoutDataLoaders.for_classes(bright, bright)
+    assert dls.stretch != learn.dls.stretch
+    own = dls.stretch
+    first, plain = ssl.class_learner(dls, weights=backbone), ssl.class_learner(dls, "resnet10t")
+    loaders = first.dls
+    assert loaders.stretch == loaders.train.stretch == loaders.valid.stretch == learn.dls.stretch
+    assert plain.dls.stretch == dls.stretch == dls.train.stretch == own, "learners do not change each other's input"
+    with first.no_bar():
+        said = [first.get_preds(dl=one.test_dl(bright[:9]))[0] for one in (dls, loaders)]
+    assert torch.equal(*said), "a learner looks at any loader through its own stretch"
+
+
+def test_another_pixel_scale_is_refused(backbone, parts):
+    coarse = ssl.CutoutSet.from_arrays(parts[0].images, parts[0].catalogue, pixel_scale=0.8)
+    with pytest.raises(ValueError, match=r"pixels of 0.396 arcsec, these cutouts have 0.8: .* 0.49 times as large"):
+        ssl.embed(backbone, coarse)
+    with pytest.raises(ValueError, match="Resample"):
+        ssl.class_learner(ssl.CutoutDataLoaders.for_classes(coarse, coarse), weights=backbone)
+
+
+def test_parts_with_bands_in_another_order_are_converted_and_other_parts_refused(learn, backbone, parts):
+    test = parts[2][:20]
+    turned = ssl.CutoutSet.from_arrays(test.images[:, ::-1], test.catalogue, bands="zirgu")
+    with learn.no_bar():
+        np.testing.assert_array_equal(predict_properties(learn, turned), predict_properties(learn, test))
+    np.testing.assert_array_equal(
+        ssl.saliency(learn, turned[:2], "modelMag_r", steps=2), ssl.saliency(learn, test[:2], "modelMag_r", steps=2)
+    )
+    dls = ssl.CutoutDataLoaders.for_classes(test, turned, stretch="bands", bs=4)
+    np.testing.assert_array_equal(dls.valid.one_batch()[0], dls.test_dl(test, bs=8).one_batch()[0])
+    np.testing.assert_array_equal(
+        ssl.embed(None, turned, arch="resnet10t", stretch=dls.stretch),
+        ssl.embed(None, test, arch="resnet10t", stretch=dls.stretch),
+    )
+    few = ssl.CutoutSet.from_arrays(test.images[:, :2], test.catalogue, bands="ug")
+    coarse = ssl.CutoutSet.from_arrays(test.images, test.catalogue, pixel_scale=0.8)
+    picture = ssl.CutoutSet.from_arrays(test.images.astype(np.uint8)[:, :3], test.catalogue, bands="irg")
+    refused = {"trained on the bands i r g, these": few, "pixels of 0.396": coarse, "these cutouts are uint8": picture}
+    for match, part in refused.items():
+        with pytest.raises(ValueError, match=match):
+            ssl.CutoutDataLoaders.for_properties(parts[0], part, ssl.MAGNITUDES)
+        with pytest.raises(ValueError, match=match):
+            predict_properties(learn, part)
+        with pytest.raises(ValueError, match=match):
+            ssl.saliency(learn, part, "modelMag_r")
+        with pytest.raises(ValueError, match=match):
+            ssl.few_shot_probabilities(parts[0], part, weights=backbone, size=3)
+
+
+def test_loaders_need_the_right_targets(parts, learn):
+    train, valid, _ = parts
+    classes = ssl.CutoutDataLoaders.for_classes(train, valid)
+    with pytest.raises(ValueError, match="for_properties"):
+        ssl.property_learner(classes)
+    with pytest.raises(ValueError, match="for_classes"):
+        ssl.class_learner(learn.dls)
+    with pytest.raises(KeyError, match="needs the column"):
+        ssl.CutoutDataLoaders.for_properties(train, valid, ssl.REDSHIFT)
+    relabelled = valid[:3]
+    relabelled.catalogue["class"] = ["NARROW", "WIDE", "STRANGE"]
+    with pytest.raises(ValueError, match="STRANGE"):
+        ssl.CutoutDataLoaders.for_classes(train, relabelled)
+
+
+def test_a_property_that_nobody_measured_is_named(parts):
+    train, valid, _ = parts
+    table = Table({"petroR50_r": np.full(20, -9999.0)})
+    empty = ssl.CutoutSet.from_arrays(np.zeros((20, 5, 16, 16)), table)
+    with pytest.raises(ValueError, match="'log petroR50_r' is known for 0 of 20"):
+        ssl.CutoutDataLoaders.for_properties(empty, empty, ssl.SIZES[:1])

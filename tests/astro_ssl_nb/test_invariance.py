@@ -1,0 +1,22 @@
+import random
+
+import torch
+
+import astro_ssl_nb as ssl
+from astro_ssl_nb.augmentations import distort
+
+
+def test_invariance_brings_two_views_together(parts):
+    train, valid, test = parts
+
+    def spread(callbacks):
+        dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, bs=25)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[], cbs=callbacks)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(6, 3e-3)
+        x = dls.stretch(torch.from_numpy(test.images))
+        with torch.inference_mode():
+            one, other = (learn.model[0].eval()(view) for view in (x, distort(x, random.Random(0))))
+        return float((one - other).square().mean() / one.var(0).mean())
+
+    assert spread([ssl.Invariance(weight=0.2)]) < 0.8 * spread([])

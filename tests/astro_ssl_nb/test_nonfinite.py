@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+import torch
+
+import astro_ssl_nb as ssl
+
+
+def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path, monkeypatch):
+    images = parts[2].images[:8].copy()
+    images[[2, 5], 2, 3, 3] = np.nan
+    holed = ssl.CutoutSet.from_arrays(images, parts[2].catalogue[:8])
+    with pytest.raises(ValueError, match=r"2 of 8 cutouts.*rows \[2, 5\] first.*`nonfinite_rows`"):
+        ssl.embed(None, holed, arch="resnet10t")
+    with pytest.raises(ValueError, match=r"2 of 8 cutouts are not finite \(rows \[2, 5\].*neither are their pixels"):
+        ssl.embed(backbone, holed)
+    spoilt = ssl.property_learner(learn.dls, "resnet10t")
+    with torch.no_grad():
+        next(spoilt.model[0].parameters()).fill_(np.nan)
+    with pytest.raises(ValueError, match="tensors of the backbone are not finite"):
+        ssl.save_backbone(spoilt, tmp_path / "spoilt.safetensors")
+    assert not list(tmp_path.iterdir())
+    with (
+        spoilt.no_bar(),
+        spoilt.no_logging(),
+        pytest.raises(FloatingPointError, match="the loss is nan after step 1: all"),
+    ):
+        spoilt.fit(1)
+    monkeypatch.chdir(tmp_path)
+    with spoilt.no_bar(), spoilt.no_logging():
+        spoilt.lr_find(num_it=6, suggest_funcs=None, show_plot=False)  # which goes on until the loss explodes
