@@ -1,11 +1,53 @@
 """Figures that ask where a result holds: differences, strata, calibration, redshifts."""
 
-from itertools import cycle
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from astro_ssl_nb.pictures import COLOURS, in_course_style
+
+# Numbers of `COLOURS`: what starts alike looks alike, whatever a notebook calls it and beside whatever it stands.
+ARM_COLOURS = {
+    "pretext": 0,
+    "network": 0,
+    "imagenet": 1,
+    "scratch": 2,
+    "random": 2,
+    "photometry": 3,
+    "magnitudes": 3,
+    "catalogue": 4,
+    "both": 5,
+}
+
+
+def arm_styles(arms):
+    """A colour and a line style for each arm; *scratch* looks the same in every figure.
+
+    Parameters
+    ----------
+    arms : iterable of str
+        Names that `ARM_COLOURS` does not know, or whose colour is taken by another of these, get what is free.
+
+    Returns
+    -------
+    dict of arm -> (colour, line style)
+
+    Examples
+    --------
+    >>> arm_styles(["scratch", "pretext"]) == {"scratch": (COLOURS[2], "-"), "pretext": (COLOURS[0], "-")}
+    True
+    """
+    arms = list(dict.fromkeys(arms))
+    known = {}
+    for arm in arms:
+        if arm in ARM_COLOURS:
+            known.setdefault((COLOURS[ARM_COLOURS[arm]], "-"), arm)
+    styles = {arm: style for style, arm in known.items()}
+    free = [(colour, line) for line, colour in product(("-", "--", ":"), COLOURS) if (colour, line) not in known]
+    others = [arm for arm in arms if arm not in styles]
+    styles |= {arm: free[k % len(free)] for k, arm in enumerate(others)}
+    return {arm: styles[arm] for arm in arms}
 
 
 @in_course_style
@@ -47,9 +89,11 @@ def plot_strata(tables, labels):
         What the axes say.
     """
     fig, axes = plt.subplots(1, len(tables), figsize=(3.6 * len(tables), 3.5), sharey=True, squeeze=False)
+    styles = arm_styles(arm for table in tables.values() for arm in table.arm)
     for ax, (column, table) in zip(axes[0], tables.items(), strict=True):
-        for colour, (arm, rows) in zip(cycle(COLOURS), table.groupby("arm", sort=False), strict=False):
-            ax.plot(rows[column], rows.accuracy, "o-", color=colour, label=arm)
+        for arm, rows in table.groupby("arm", sort=False):
+            colour, line = styles[arm]
+            ax.plot(rows[column], rows.accuracy, "o", linestyle=line, color=colour, label=arm)
             ax.fill_between(rows[column], rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
         ax.set_xlabel(labels[column])
     axes[0, 0].set(ylabel="accuracy (test)", ylim=(0, 1.02))
@@ -73,14 +117,14 @@ def plot_reliability(answers, truth, *, bins=10):
     """
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
-    for colour, (arm, table) in zip(cycle(COLOURS), answers.items(), strict=False):
+    for (arm, table), (colour, line) in zip(answers.items(), arm_styles(answers).values(), strict=True):
         sure = table.max(axis=1).to_numpy()
         right = table.idxmax(axis=1).to_numpy() == truth
         number = np.minimum((sure * bins).astype(int), bins - 1)
         counts = np.bincount(number, minlength=bins)
         filled = np.flatnonzero(counts >= 10)  # fewer are noise
         x, y = ([values[number == k].mean() for k in filled] for values in (sure, right))
-        ax.plot(x, y, color=colour, label=arm)
+        ax.plot(x, y, line, color=colour, label=arm)
         ax.scatter(x, y, 10 + 150 * counts[filled] / len(truth), color=colour)
     ax.set_title("area of a point: number of objects", fontsize=10)
     ax.set(xlabel="probability of the answer", ylabel="share that is right", xlim=(0.2, 1.02), ylim=(0, 1.02))
@@ -103,9 +147,9 @@ def plot_redshifts(true, predicted, pit):
     n = len(predicted) + 1
     fig, axes = plt.subplots(1, n, figsize=(3.2 * n, 3.2))
     top = float(np.nanquantile(true, 0.99)) * 1.1
-    for ax, colour, (name, values) in zip(axes, cycle(COLOURS), predicted.items(), strict=False):
+    for ax, (name, (colour, _)) in zip(axes, arm_styles(predicted).items(), strict=False):
         ax.plot([0, top], [0, top], ":", color="black")
-        ax.scatter(true, values, s=5, color=colour, alpha=0.5, linewidths=0)
+        ax.scatter(true, predicted[name], s=5, color=colour, alpha=0.5, linewidths=0)
         ax.set(xlabel="spectroscopic redshift", xlim=(0, top), ylim=(0, top), title=name)
     axes[0].set_ylabel("photometric redshift")
     pit = np.asarray(pit)[np.isfinite(pit)]

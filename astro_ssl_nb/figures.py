@@ -2,9 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from astro_ssl_nb.diagnostics import (  # noqa: F401
+    arm_styles,
     plot_differences,
     plot_redshifts,
     plot_reliability,
@@ -66,6 +68,8 @@ def plot_magnitude_error(measured, predicted, errors, names):
 def plot_label_curve(curve, *, metric="accuracy", title=""):
     """Score against labels per class, a panel a probe, a line per arm: mean over seeds and 95 % interval.
 
+    The marker says the probe, the colour the arm, as in every figure: see `arm_styles`.
+
     Parameters
     ----------
     curve : DataFrame of `label_curve`
@@ -73,12 +77,11 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
     title : str
     """
     probes = [probe for probe in MARKERS if probe in set(curve.probe)]
-    arms = list(dict.fromkeys(curve.arm))
+    styles = arm_styles(curve.arm)
     table = mean_intervals(curve, metric)
     fig, axes = plt.subplots(1, len(probes), figsize=(3.4 * len(probes), 3.6), sharey=True, squeeze=False)
     for ax, probe in zip(axes[0], probes, strict=True):
-        for k, arm in enumerate(arms):
-            colour, dashes = COLOURS[k % len(COLOURS)], ("-", "--", ":")[k // len(COLOURS) % 3]
+        for arm, (colour, dashes) in styles.items():
             rows = table[(table.arm == arm) & (table.probe == probe)].sort_values("n_labels")
             if len(rows):
                 ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + dashes, color=colour, label=arm)
@@ -95,9 +98,8 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
     low, high = axes[0, 0].get_ylim()  # the margin may leave the range of a score
     axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
-    # An arm may be missing from some panels.
-    drawn = {name: handle for ax in axes.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    fig.legend([drawn[arm] for arm in arms], arms, loc="lower center", ncols=len(arms))
+    handles = [Line2D([], [], color=colour, linestyle=dashes) for colour, dashes in styles.values()]
+    fig.legend(handles, list(styles), loc="lower center", ncols=len(styles))
     fig.suptitle(title)
     fig.tight_layout(rect=(0, 0.08, 1, 1))
     return fig

@@ -127,6 +127,39 @@ def test_an_eighth_arm_and_one_that_was_only_fine_tuned_are_drawn(blobs):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == arms
 
 
+def test_an_arm_has_one_colour_in_every_figure():
+    def colour(style):
+        return style[0]
+
+    alone, beside = (ssl.figures.arm_styles(arms) for arms in (["scratch"], ["mine", "imagenet", "scratch"]))
+    assert alone["scratch"] == beside["scratch"] == ssl.figures.arm_styles(["random"])["random"]
+    assert len(set(map(colour, beside.values()))) == 3
+    both = ssl.figures.arm_styles(["photometry", "magnitudes"])  # of one colour where they stand apart
+    assert colour(both["photometry"]) != colour(both["magnitudes"])
+    arms = ["photometry", "pretext"]
+    wanted = [colour(style) for style in ssl.figures.arm_styles(arms).values()]
+    curve = pd.DataFrame([(arm, "knn", n, 0.8) for arm in arms for n in (5, 10)])
+    fig = ssl.figures.plot_label_curve(curve.set_axis(["arm", "probe", "n_labels", "accuracy"], axis=1))
+    legend = fig.legends[0].get_lines()
+    strata = pd.DataFrame([(arm, r, 0.8, 0.7, 0.9) for arm in arms for r in (18, 20)])
+    strata = strata.set_axis(["arm", "r", "accuracy", "low", "high"], axis=1)
+    sure = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["A", "B"])
+    reliability = ssl.figures.plot_reliability(dict.fromkeys(arms, sure), np.array(["A"] * 40))
+    lines = [
+        fig.axes[0].lines,
+        legend,
+        ssl.figures.plot_strata({"r": strata}, {"r": "r"}).axes[0].lines,
+        reliability.axes[0].lines[1:],
+    ]
+    assert [[line.get_color() for line in one] for one in lines] == [wanted] * 4
+    # A marker is that of one probe, and the legend is of all panels.
+    assert {line.get_marker() for line in legend} == {"None"} != {line.get_marker() for line in fig.axes[0].lines}
+    z = np.linspace(0.1, 0.5, 50)
+    fig = ssl.figures.plot_redshifts(z, {"network": z, "magnitudes": z}, z)
+    points = [matplotlib.colors.to_hex(ax.collections[0].get_facecolor()[0][:3]) for ax in fig.axes[:2]]
+    assert points == [one.lower() for one in wanted[::-1]]
+
+
 def test_strata_show_each_arm_with_its_interval():
     rows = [("pretext", 18, 0.9, 0.8, 0.95), ("pretext", 20, 0.6, 0.5, 0.7), ("scratch", 18, 0.7, 0.6, 0.8)]
     table = pd.DataFrame(rows, columns=["arm", "modelMag_r", "accuracy", "low", "high"])
