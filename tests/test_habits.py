@@ -1,5 +1,8 @@
 """The habits of the project: clean code, clean notebooks, and commands that are the same wherever they are written."""
 
+import ast
+import graphlib
+import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +16,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("astro_ssl_nb", "data_fetch")  # the second stands on the first
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -67,6 +71,49 @@ def test_the_hook_for_notebooks_takes_outputs_and_leaves_tags_and_ids(tmp_path):
 def test_the_types_of_the_packages_are_consistent(tmp_path):
     checked = run(sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def floors():
+    """The rooms of each package in the order of CONTRIBUTING.md, the lowest first."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text().split("From the ground up")[1].split("\n## ")[0]
+    lists = [re.split(r":\s", one, maxsplit=1) for one in text.split("\n- ")[1:]]
+    return {re.search(r"`(\w+)`", name)[1]: re.findall(r"`(\w+)`", rooms) for name, rooms in lists}
+
+
+def imported(path):
+    """The modules of the two packages that a file imports, at its top or inside a function, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(path.relative_to(REPOSITORY).parent.parts)
+            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            rooms = [f"{module}.{alias.name}" for alias in node.names]
+            found = rooms if (REPOSITORY / module.replace(".", "/")).is_dir() else [module]
+        else:
+            continue
+        yield from (name for name in found if name.split(".")[0] in PACKAGES)
+
+
+def test_a_room_imports_only_from_rooms_below_it():
+    assert sorted(floors()) == sorted(PACKAGES)
+    below = []
+    for package in PACKAGES:
+        rooms = {path.stem: path for path in (REPOSITORY / package).glob("*.py") if not path.stem.startswith("__")}
+        folders = [path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")]
+        assert sorted(floors()[package]) == sorted([*rooms, *folders]), "CONTRIBUTING.md names every room once"
+        for name in floors()[package]:
+            wrong = set(imported(rooms[name])) - set(below) if name in rooms else set()
+            assert wrong == set(), f"{package}.{name} imports what is not below it, or no room"
+            below.append(f"{package}.{name}")
+        below.append(package)
+
+
+def test_the_practice_archive_stands_by_itself_and_its_rooms_in_no_circle():
+    rooms = {path.stem: path for path in (REPOSITORY / "data_fetch" / "practice").glob("*.py")}
+    found = {f"data_fetch.practice.{name}": set(imported(path)) for name, path in rooms.items()}
+    assert set.union(*found.values()) <= set(found)
+    graphlib.TopologicalSorter(found).prepare()  # which refuses a circle
 
 
 @each_notebook
