@@ -186,13 +186,30 @@ def figures(skies, numbers, pictures):
     figure.savefig(OUT / "most_certain.png", dpi=40, facecolor="white")
 
 
+def row_title(name):
+    """What the table calls a number of `summarise`, with its unit."""
+    start, _, band = name.rpartition("_")
+    of_bands = {
+        "noise": "noise of a pixel, {} (nanomaggy)",
+        "psf": "half-light radius of bright stars, {} (arcsec)",
+        "correlation": "correlation of neighbouring empty pixels, {}",
+    }
+    others = {
+        "counts": f"objects in a field, r from {BINS[0]:g} to {BINS[-1]:g} mag",
+        "half_light_20_to_21.5": "median half-light radius, r from 20 to 21.5 mag (arcsec)",
+        "large_and_faint": "large and faint objects in a field",
+        "neighbours": f"neighbours on a cutout of {SIZE} pixels, mean",
+    }
+    return of_bands[start].format(band) if start in of_bands else others[name]
+
+
 def write_table(results):
     """The table that the page includes."""
     lines = ["| Quantity | Real fields, lowest to highest | Practice fields, lowest to highest |", "|---|---|---|"]
     for name, real in results["real"].items():
         low_high = [f"{min(v):.3g} to {max(v):.3g}" for v in (real, results["practice"][name])]
-        lines.append(f"| {name.replace('_', ' ')} | {low_high[0]} | {low_high[1]} |")
-    lines += ["", "| Practice sky | AUC of the probe | 95 % interval | cutouts of each sky |", "|---|---|---|---|"]
+        lines.append(f"| {row_title(name)} | {low_high[0]} | {low_high[1]} |")
+    lines += ["", "| Practice sky | AUC of the probe | 95 % interval | Cutouts of each sky |", "|---|---|---|---|"]
     for step in results["steps"]:
         lines.append("| {change} | {auc:.3f} | {low:.3f} to {high:.3f} | {n} |".format(**step))
     (OUT / "numbers.txt").write_text("\n".join(lines) + "\n")
