@@ -3,7 +3,8 @@
     python benchmarks/own_pictures.py --images folder --labels labels.csv \\
         --backbone pretext=runs/laptop/backbone_galaxies.safetensors --record runs/laptop
 
-`labels.csv` has a column `objid`, the file name without its ending, and a label column.
+`labels.csv` has a label column and a column `file`, names of files in the folder; or a column `objid` instead, the
+names without their endings.
 """
 
 import argparse
@@ -22,14 +23,26 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
     `drop` lists labels to leave out, `merge` pairs (label, new name).
     """
     table = Table.read(labels)
-    files = {path.stem: path for path in sorted(Path(images).iterdir()) if path.is_file()}
+    if label not in table.colnames:
+        raise SystemExit(f"{labels} has no column {label}: its columns are {', '.join(table.colnames)}")
+    files = picture_files(images, table, labels)
     names = [dict(merge).get(str(name), str(name)) for name in table[label]]
     table[label] = names
-    keep = [str(objid) in files and name not in drop for objid, name in zip(table["objid"], names, strict=True)]
-    if not any(keep):
-        raise SystemExit(f"no picture in {images} is named like an objid of {labels}: file name = objid + ending")
-    table = table[keep]
-    return ssl.CutoutSet.from_image_files([files[str(o)] for o in table["objid"]], table, size=size, crop=crop)
+    keep = [row for row, name in enumerate(names) if files[row] and name not in drop]
+    if not keep:
+        raise SystemExit(f"no picture in {images} has a label in {labels} that is not dropped: look at the file names")
+    return ssl.CutoutSet.from_image_files([files[row] for row in keep], table[keep], size=size, crop=crop)
+
+
+def picture_files(images, table, labels):
+    """The file of each row of a table, None where there is none."""
+    if "file" in table.colnames:
+        files = [Path(images) / str(name) for name in table["file"]]
+        return [path if path.is_file() else None for path in files]
+    if "objid" in table.colnames:
+        files = {path.stem: path for path in sorted(Path(images).iterdir()) if path.is_file()}
+        return [files.get(str(objid)) for objid in table["objid"]]
+    raise SystemExit(f"{labels} has no column file or objid: its columns are {', '.join(table.colnames)}")
 
 
 def pair(text):
@@ -43,7 +56,7 @@ def pair(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", required=True, help="folder of JPEG, PNG or FITS files")
-    parser.add_argument("--labels", required=True, help="CSV file with the columns objid and the label")
+    parser.add_argument("--labels", required=True, help="CSV file with the columns file and label")
     parser.add_argument("--label", default="label", help="the label column (default: label)")
     parser.add_argument("--backbone", nargs="+", required=True, type=pair, metavar="NAME=FILE", help="backbones")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
@@ -74,8 +87,7 @@ def main():
     means = ssl.mean_intervals(curve, METRIC)
     ours, *others = arms
     pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
-    verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable")
-    verdicts = verdicts.round(4).values.tolist()
+    verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable").round(4)
     print(
         f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
     )
@@ -84,10 +96,10 @@ def main():
         print(f"{row.n_labels:4} labels per class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
     lines = [
         [
-            f"own pictures, {n_labels} labels per class",
-            f"{better} minus {worse}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"own pictures, {row.n_labels} labels per class",
+            f"{row.better} minus {row.worse}: {row['mean']:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
         ]
-        for n_labels, better, worse, mean, low, high, _ in verdicts
+        for _, row in verdicts.iterrows()
     ]
     print("\n".join(": ".join(line) for line in lines))
     if options.record:
@@ -97,7 +109,7 @@ def main():
             pictures=len(cutouts),
             data_sha256=cutouts.checksum(),
             balanced_accuracy=means.round(4).to_dict("split")["data"],
-            verdicts=verdicts,
+            verdicts=verdicts.to_dict("records"),
             headline=lines,
         )
 
