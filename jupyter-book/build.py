@@ -28,6 +28,7 @@ from terms import glossary_terms, link_terms
 
 PAGES = Path(__file__).resolve().parent
 RUNS = PAGES.parent / "runs"
+BENCH = RUNS / "bench.json"  # of `make bench`
 COURSE = PAGES.parent / "notebooks"
 sys.path.insert(0, str(COURSE))
 from parameters import read_preset, resolve_parameters  # noqa: E402
@@ -49,7 +50,8 @@ def build_book(run):
     shutil.rmtree(book, ignore_errors=True)  # what a page was called before must not stay
     shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     summary = read_summary(run)
-    leave_out(book, summary.get("left_out", []))
+    unmeasured = [] if BENCH.exists() else ["performance"]  # a page of nothing helps nobody
+    leave_out(book, [*summary.get("left_out", []), *unmeasured])
     notebooks = copy_notebooks(run, book, summary)
     write_pages(book, summary, Path(run).name, notebooks)
 
@@ -80,7 +82,7 @@ def read_summary(run):
 
 
 def leave_out(book, names):
-    """Take the chapters that the preset of the run left out from the table of contents."""
+    """Take pages from the table of contents, by name: chapters that the preset left out, and what was not measured."""
     path = book / "_toc.yml"
     contents = yaml.safe_load(path.read_text())
     for part in contents["parts"]:
@@ -158,7 +160,7 @@ def write_pages(book, summary, run, notebooks):
     (book / "generated").mkdir()
     parts = {"map_tree": map_tree(chapters), "map_cards": map_cards(chapters, summary)}
     parts |= comparisons(summary) | figures(book, notebooks)
-    parts["performance_tables"] = performance_tables(RUNS / "bench.json")
+    parts["performance_tables"] = performance_tables(BENCH)
     for name, text in parts.items():
         (book / "generated" / f"{name}.txt").write_text(text + "\n")
     (book / "measured.md").write_text(measured_page(summary, run, chapters))

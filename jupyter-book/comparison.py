@@ -1,9 +1,11 @@
 """What a run measured, beside the figures and claims of the paper: parts of the page "Reproduce the paper".
 
-Each function takes the summary of a run and returns Markdown. A part that the run lacks says so instead.
+Each function takes the summary of a run and returns Markdown. A part that the run lacks says so instead. Differences
+are recorded as `paired_differences` gives them, a mapping each, with what their interval says in `holds`.
 """
 
 import base64
+import re
 
 import nbformat
 from pages import table
@@ -28,6 +30,7 @@ IN_WORDS = {
     "both": "a picture adds to what the catalogue measured",
     "probe": "fine-tuning is better than the linear probe it starts from",
 }
+PAPER_IN_WORDS = "*magnitudes* alone, the paper's recipe, are better than *imagenet*"
 UNSUPERVISED = {"nmi": "NMI", "ari": "ARI", "precision_at_10": "Precision at 10"}
 # The figures of the run that stand beside the paper's: chapter, and words that the alternative text of each holds.
 FIGURES = {
@@ -45,11 +48,11 @@ def comparisons(summary):
     sections = summary.get("sections", {})
     few, morphology = sections.get(FEW, {}), sections.get(MORPHOLOGY, {})
     shapes = [task for task in morphology.get("balanced_accuracy", {}) if task != "columns"]
-    found = verdicts(few) + verdicts(morphology)
+    found = few.get("verdicts", []) + morphology.get("verdicts", [])
     missing = [lacks(name) for name in (FEW, MORPHOLOGY) if name not in sections]
     return {
         "setting": setting(summary),
-        "claims": claims(found),
+        "claims": claims(found, sections.get(RECIPES, {}).get("paper", [])),
         **{f"curve_{task}": curve(task, few.get("accuracy", {}).get(task)) for task in ("sg", "sgq")},
         "curve_morphology": "\n\n".join(curve(task, morphology["balanced_accuracy"][task]) for task in shapes),
         **{f"against_{name}": against(found, asked, missing) for name, asked in CLAIMS.items()},
@@ -76,7 +79,7 @@ def setting(summary):
     if fetched:
         rows += [("Archive", fetched["archive"])]
         objects = fetched["objects"] | sections.get(MORPHOLOGY, {}).get("objects", {})
-        rows += [("Objects", ", ".join(f"{number:,} {name}" for name, number in objects.items()))]
+        rows += [("Objects", ", ".join(f"{number:,} {title(name)}" for name, number in objects.items()))]
         rows += [("Objects both in the pretext set and in SG or SGQ", fetched["overlap"])]
     if pretrained:
         seen = ("arch", "Network"), ("stretch", "Input"), ("epochs", "Epochs of pretraining"), ("seed", "Seed")
@@ -92,18 +95,16 @@ def setting(summary):
     return table(["This run", "Value"], rows)
 
 
+def title(task):
+    """Return what the book calls a task: EF-2 for `ef2`, SG for `sg`, and other words as they are."""
+    return task.upper().replace("EF", "EF-") if re.fullmatch(r"sgq?|mg|ef\d+", task) else task
+
+
 def interval(mean, low, high, form=".3f"):
     """Return a mean with its interval, which no line breaks; without one where the run had a single seed."""
     if low is None:
         return f"{mean:{form}} (one seed)"
     return f"{mean:{form}} [{low:{form}},\N{NO-BREAK SPACE}{high:{form}}]"
-
-
-def holds(low, high):
-    """Return what an interval of a difference says of the claim that it is above 0."""
-    if low is None:
-        return "open"
-    return "yes" if low > 0 else "the reverse" if high < 0 else "open"
 
 
 def curve(task, rows):
@@ -116,23 +117,16 @@ def curve(task, rows):
         lines.setdefault((arm, probe), {})[size] = interval(*found)
     header = ["Arm", "Probe", *(f"{size} labels per class" for size in sizes)]
     numbers = table(header, [(*line, *(cells.get(size, "") for size in sizes)) for line, cells in lines.items()])
-    return f":::{{dropdown}} {task.upper()} in numbers: mean and 95 % interval\n{numbers}\n:::"
-
-
-def verdicts(section):
-    """Return the paired differences of a chapter: (task, size, arm, probe, other arm, its probe), mean, low, high."""
-    return [
-        ((task.upper(), size, *better.split(), *worse.split()), *found)
-        for task, size, better, worse, *found, _ in section.get("verdicts", [])
-    ]
+    return f":::{{dropdown}} {title(task)} in numbers: mean and 95 % interval\n{numbers}\n:::"
 
 
 def picked(found, asked):
-    """Return the verdicts on one arm against another, by task and probes and then by number of labels."""
+    """Return the differences between two arms, by task and probes and then by number of labels."""
     lines = {}
-    for (task, size, arm, probe, other, its_probe), *numbers in found:
+    for row in found:
+        (arm, probe), (other, its_probe) = (row[side].rsplit(" ", 1) for side in ("better", "worse"))
         if (arm, other) == asked:
-            lines.setdefault((task, f"{probe}, {its_probe}"), {})[size] = numbers
+            lines.setdefault((title(row["task"]), f"{probe}, {its_probe}"), {})[row["n_labels"]] = row
     return lines
 
 
@@ -141,24 +135,31 @@ def against(found, asked, missing):
     lines = picked(found, asked)
     sizes = sorted({size for cells in lines.values() for size in cells})
     rows = [
-        (*line, *(verdict(*cells[size]) if size in cells else "" for size in sizes)) for line, cells in lines.items()
+        (*line, *(verdict(cells[size]) if size in cells else "" for size in sizes)) for line, cells in lines.items()
     ]
     header = ["Task", "Probes", *(f"{size} per class" for size in sizes)]
     return "\n\n".join([table(header, rows)] * bool(rows) + missing)
 
 
-def verdict(mean, low, high):
+def difference(row):
+    """Return a recorded difference with its interval."""
+    return interval(row["mean"], row["low"], row["high"], "+z.3f")
+
+
+def verdict(row):
     """Return a difference with its interval, and what it says of the claim."""
-    return f"{interval(mean, low, high, '+z.3f')} {holds(low, high)}"
+    return f"{difference(row)} {row['holds']}"
 
 
-def claims(found):
+def claims(found, paper):
     """Return the table that opens the page: how often each claim holds, over tasks and numbers of labels."""
+    asked = [(words, found, CLAIMS[name]) for name, words in IN_WORDS.items()]
+    asked.insert(1, (PAPER_IN_WORDS, paper, ("magnitudes", "imagenet")))
     rows = []
-    for name, words in IN_WORDS.items():
+    for words, differences, arms in asked:
         by_probes = {}
-        for (_, probes), cells in picked(found, CLAIMS[name]).items():
-            by_probes.setdefault(probes, []).extend(holds(low, high) for _, low, high in cells.values())
+        for (_, probes), cells in picked(differences, arms).items():
+            by_probes.setdefault(probes, []).extend(row["holds"] for row in cells.values())
         rows += [
             (words, probes, *(answers.count(answer) for answer in ("yes", "open", "the reverse")))
             for probes, answers in by_probes.items()
@@ -170,20 +171,29 @@ def efficiency(by_task):
     """Return the table of label efficiency, a line per task and a number of labels."""
     if not by_task:
         return lacks(FEW)
-    rows = []
-    for task, columns in by_task.items():
-        for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
-            times = interval(line["efficiency"], line["low"], line["high"], ".1f")
-            bound = " or more" if line["lower_bound"] else " or less" if line["upper_bound"] else ""
-            rows += [(task.upper(), line["n_labels"], times + bound)]
+    rows = [
+        (title(task), line["n_labels"], times_as_many(line))
+        for task, columns in by_task.items()
+        for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    ]
     return table(["Task", "Labels per class", "Times as many for *scratch*"], rows)
+
+
+def times_as_many(line):
+    """Return a label efficiency in words: a bound has no interval, and an end that was not measured no number."""
+    times, low, high = (None if line[name] is None else f"{line[name]:.1f}" for name in ("efficiency", "low", "high"))
+    if line["lower_bound"] or line["upper_bound"]:
+        return f"at {'least' if line['lower_bound'] else 'most'} {times}"
+    if low is None and high is None:
+        return f"{times} (no interval)"
+    return f"{times} [{low or 'or less'},\N{NO-BREAK SPACE}{high or 'or more'}]"
 
 
 def paper_recipe(section):
     """Return the table of the paper's own pretext, magnitudes alone, against ImageNet."""
     if not section:
         return lacks(RECIPES)
-    rows = [(task.upper(), size, verdict(*found)) for task, size, _, _, *found, _ in section.get("paper", [])]
+    rows = [(title(row["task"]), row["n_labels"], verdict(row)) for row in section.get("paper", [])]
     return table(["Task", "Labels per class", "magnitudes alone minus *imagenet*, linear probe"], rows)
 
 
@@ -192,41 +202,35 @@ def five_bands(section):
     if not section:
         return lacks(RECIPES)
     rows = [
-        (task.upper(), size, better, worse, verdict(*found))
-        for task, size, better, worse, *found, _ in section.get("five_bands", [])
+        (title(row["task"]), row["n_labels"], row["better"], row["worse"], verdict(row))
+        for row in section.get("five_bands", [])
     ]
     return table(["Task", "Labels per class", "Arm", "minus", "Difference"], rows)
 
 
 def clusters(sections):
     """Return the table of scores without training: k-means clusters against classes, and neighbours of one class."""
-    found = {(one["task"].upper(), one["arm"]): one for one in sections.get(LOOK, {}).get("scores", [])}
-    found |= {("MG", arm): one for arm, one in sections.get(MORPHOLOGY, {}).get("maps", {}).items()}
+    found = {(title(one["task"]), one["arm"]): one for one in sections.get(LOOK, {}).get("scores", [])}
+    found |= {(title("mg"), arm): one for arm, one in sections.get(MORPHOLOGY, {}).get("maps", {}).items()}
     rows = [(*line, *(f"{one[score]:.3f}" for score in UNSUPERVISED)) for line, one in found.items()]
     tasks = [task for task, arm in found if arm == "imagenet"]
     sentences = []
     for score, words in UNSUPERVISED.items():
         ahead = [task for task in tasks if found[task, "pretext"][score] > found[task, "imagenet"][score]]
         behind = [task for task in tasks if task not in ahead]
-        sentences += [f"- {words}: *pretext* is ahead of *imagenet* on {listed(ahead)}, and not on {listed(behind)}."]
+        where = f"on {', '.join(ahead)}" if ahead else "nowhere"
+        but = f", and not on {', '.join(behind)}" if ahead and behind else ""
+        sentences += [f"- {words}: *pretext* is ahead of *imagenet* {where}{but}."]
     missing = [lacks(name) for name in (LOOK, MORPHOLOGY) if name not in sections]
     shown = ["\n".join(sentences), table(["Task", "Features", *UNSUPERVISED.values()], rows)]
     return "\n\n".join(shown * bool(rows) + missing)
-
-
-def listed(words):
-    """Return words as a list in prose."""
-    return ", ".join(words) or "none"
 
 
 def recipes(section):
     """Return the table of pretraining recipes: each difference from magnitudes alone."""
     if not section:
         return lacks(RECIPES)
-    rows = [
-        (task.upper(), name, interval(*found, "+z.3f"), holds(*found[1:]))
-        for task, name, *found in section["differences"]
-    ]
+    rows = [(title(row["task"]), row["recipe"], difference(row), row["holds"]) for row in section["differences"]]
     return table(["Task", "Recipe", "minus magnitudes alone", "Better?"], rows)
 
 
@@ -244,10 +248,9 @@ def real_pictures(section):
     if not section:
         return "*No pictures were tried with this run: `benchmarks/own_pictures.py` with `--record` does it.*"
     rows = [
-        (size, better, worse, interval(*found, "+z.3f"), holds(*found[1:]))
-        for size, better, worse, *found, _ in section["verdicts"]
+        (row["n_labels"], row["better"], row["worse"], difference(row), row["holds"]) for row in section["verdicts"]
     ]
-    scores = curve("own pictures", section["balanced_accuracy"])
+    scores = curve("Own pictures", section["balanced_accuracy"])
     return f"{table(['Labels per class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
 
 

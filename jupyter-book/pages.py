@@ -93,7 +93,7 @@ def measured_page(summary, run, chapters):
     link = {chapter.name: f"{chapter.number} {chapter.link}" for chapter in chapters}
     machine, costs = summary["machine"], summary["notebooks"]
     results = [
-        (link.get(name, name), *row)
+        (link.get(name, name.replace("_", " ").capitalize()), *row)  # a script may have recorded something too
         for name, section in summary.get("sections", {}).items()
         for row in section.get("headline", [])
     ]
