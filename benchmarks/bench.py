@@ -51,6 +51,7 @@ FULL = {
         "finetune_seeds": 2,
     },
     "maps": {"n_map": 5000, "n_map_once": 50_000, "n_neighbours": 1_000_000, "queries": 1000},
+    "cutting": {"n": 300, "fields": 12, "bands": "ugriz", "few": 1000, "many": 10_000},
     "starting": {},
 }
 QUICK = {
@@ -75,6 +76,7 @@ QUICK = {
         "finetune_seeds": 1,
     },
     "maps": {"n_map": 1000, "n_map_once": None, "n_neighbours": 50_000, "queries": 500},
+    "cutting": {"n": 300, "fields": 3, "bands": "ugriz", "few": 1000, "many": 4000},
     "starting": {},
 }
 
@@ -145,8 +147,8 @@ def versions():
 
 def sources():
     """A digest of the code that is measured and of that which measures it."""
-    folders = REPOSITORY / "astro_ssl_nb", REPOSITORY / "benchmarks"
-    code = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.py"))]
+    folders = (REPOSITORY / name for name in ("astro_ssl_nb", "data_fetch", "benchmarks"))
+    code = [path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py"))]
     return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 

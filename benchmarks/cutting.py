@@ -1,277 +1,141 @@
-"""Speed of data_fetch as ratios: cutting, the path from packed frames to a CutoutSet, and growth with the objects.
+"""Cutting: cutouts of a frame against Cutout2D, a fetch against the unpacking of its frames, memory of a fetch.
 
-    python benchmarks/cutting.py
-
-Both sides of a ratio take turns in one run, so that it holds on a machine whose speed drifts. Nothing is fetched: the
-frames are in the frame store already, and the catalogue comes from a server on this computer.
+No network takes part: the sky is on this computer, and what is timed finds all its frames in the folder of frames.
 """
 
-import argparse
 import bz2
-import io
-import json
+import math
 import os
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import psutil
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
 from astropy.nddata import Cutout2D
-from astropy.table import Table
+from children import AnonymousMemory
+from timing import clock, compare
 
 import data_fetch
-from data_fetch.catalogues import PHOTOMETRY
 from data_fetch.practice import PracticeArchive, RecordedSky, SimulatedSky
 
-BANDS, SIZE, MARGIN = "ugriz", 32, 60
-REAL = Path(__file__).parents[2] / "shared" / "sdss"
+SIZE, MARGIN = 32, 60
+IN_A_FIELD = 250  # objects of `pretext` that every field of the practice sky has
 
 
-def find_frames(folder):
-    """(run, camcol, field) of the fields that a folder has in all bands; without a folder, two are rendered."""
-    if not any(folder.glob("frame-r-*.fits.bz2")):
-        sky = SimulatedSky(n_runs=1, fields_per_camcol=1)
-        for at in sky.observations()[:2]:
-            for band in BANDS:
-                name = f"frame-{band}-{at.run:06d}-{at.camcol}-{at.field:04d}.fits.bz2"
-                (folder / name).write_bytes(sky.frame_bytes(at.run, at.camcol, at.field, band))
-    names = [path.name.split(".")[0].split("-")[2:] for path in sorted(folder.glob("frame-r-*.fits.bz2"))]
-    return [tuple(int(part) for part in name) for name in names]
+def measure(*, repeat, n, fields, bands, few, many):
+    """All rows of this section.
+
+    Parameters
+    ----------
+    n : int
+        Cutouts of one frame.
+    fields, bands : int, str
+        Fields of the practice sky from whose frames whole sets are cut; a frame takes two seconds to render.
+    few, many : int
+        Objects of the two sets, in r alone, whose memory is compared.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        with PracticeArchive(record(folder / "sky", bands, fields), workers=1) as server:
+            rows = against_unpacking(server.url, folder / "path", bands, fields * IN_A_FIELD, repeat)
+        with PracticeArchive(record(folder / "long", "r", math.ceil(many / IN_A_FIELD)), workers=1) as server:
+            return against_cutout2d(folder / "long", n, repeat) + rows + memory(server.url, folder, few, many, repeat)
 
 
-def decode(folder, field, band):
-    run, camcol, number = field
-    path = folder / f"frame-{band}-{run:06d}-{camcol}-{number:04d}.fits.bz2"
-    return data_fetch.Frame.decode(path.read_bytes(), run=run, camcol=camcol, field=number, band=band)
+def record(folder, bands, fields):
+    """Some fields of the simulated sky as files, so that frames need not be rendered at each request."""
+    folder.mkdir()
+    sky = SimulatedSky(n_runs=1, fields_per_camcol=math.ceil(fields / 6))
+    chosen = sky.observations()[:fields]
+    for at in chosen:
+        for band in bands:
+            name = f"frame-{band}-{at.run:06d}-{at.camcol}-{at.field:04d}.fits.bz2"
+            (folder / name).write_bytes(sky.frame_bytes(at.run, at.camcol, at.field, band))
+    photo = sky.tables()["PhotoObj"]
+    return RecordedSky(folder, photo[np.isin(photo["fieldID"], [at.field_id for at in chosen])])
 
 
-def catalogue(frames, per_field):
-    """Objects at random places of the r frames, `per_field` in each."""
-    rng, parts = np.random.default_rng(0), []
-    for number, ((run, camcol, field), frame) in enumerate(frames.items()):
-        x, y = rng.uniform(MARGIN, 2048 - MARGIN, per_field), rng.uniform(MARGIN, 1489 - MARGIN, per_field)
-        ra, dec = frame.wcs.wcs_pix2world(x, y, 0)
-        part = Table({name[2:]: np.full(per_field, 17.5) for name in PHOTOMETRY if name.startswith("p.")})
-        part["objID"] = (np.int64(number + 1) << 32) + np.arange(per_field)
-        values = {"fieldID": number, "run": run, "rerun": 301, "camcol": camcol, "field": field, "type": 3}
-        for name, value in (values | {"mode": 1, "clean": 1}).items():
-            part[name] = np.full(per_field, value)
-        for name, value in {"ra": ra, "dec": dec, "colc_r": x, "rowc_r": y}.items():
-            part[name] = value
-        parts.append(part)
-    return Table({name: np.concatenate([part[name] for part in parts]) for name in parts[0].colnames})
-
-
-def compare_cutting(frame, repeat, n=300):
-    """Seconds of `Frame.cutouts` and of a loop of Cutout2D, for the same objects; the pixels must be the same."""
-    rng = np.random.default_rng(1)
-    x, y = rng.uniform(MARGIN, 2048 - MARGIN, n), rng.uniform(MARGIN, 1489 - MARGIN, n)
+def against_cutout2d(folder, n, repeat):
+    """The same objects, and the same pixels, one by one by astropy."""
+    path = next(folder.glob("*.bz2"))
+    band, run, camcol, field = path.name.split(".")[0].split("-")[1:]
+    which = {"run": int(run), "camcol": int(camcol), "field": int(field), "band": band}
+    frame = data_fetch.Frame.decode(path.read_bytes(), **which)
+    (rows, columns), rng = frame.data.shape, np.random.default_rng(0)
+    x, y = (rng.uniform(MARGIN, length - MARGIN, n) for length in (columns, rows))
     ra, dec = frame.wcs.wcs_pix2world(x, y, 0)
 
-    def loop():
-        cut = [
-            Cutout2D(frame.data, SkyCoord(a * u.deg, d * u.deg), SIZE, wcs=frame.wcs).data
-            for a, d in zip(ra, dec, strict=True)
-        ]
-        return np.array(cut, np.float32)
+    def one_by_one():
+        places = (SkyCoord(a * u.deg, d * u.deg) for a, d in zip(ra, dec, strict=True))
+        return np.array([Cutout2D(frame.data, place, SIZE, wcs=frame.wcs).data for place in places], np.float32)
 
-    def ours():
-        return frame.cutouts(ra, dec, SIZE)[0]
-
-    if not np.array_equal(loop(), ours()):
-        raise SystemExit("Cutout2D and Frame.cutouts give other pixels")
-    return n, take_turns([ours, loop], repeat)
-
-
-def take_turns(sides, repeat):
-    """Seconds of each side, `repeat` times."""
-    return list(zip(*[[seconds(side) for side in sides] for _ in range(repeat)], strict=True))
+    np.testing.assert_array_equal(frame.cutouts(ra, dec, SIZE)[0], one_by_one())
+    return compare(
+        f"{n:,} cutouts of one frame, {SIZE} px",
+        {"Frame.cutouts": lambda: frame.cutouts(ra, dec, SIZE), "Cutout2D": one_by_one},
+        repeat=repeat,
+        amount=n,
+        unit="cutouts/s",
+        at_least={"Cutout2D": 10.0},
+    )
 
 
-def seconds(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def fetch(url, out, bands, n, executor=None):
+    options = {"n": n, "bands": bands, "size": SIZE, "executor": executor, "progress": False}
+    return data_fetch.fetch("pretext", archive=url, out=out, frames=out.parent / "frames", **options)
 
 
-def fetch(url, out, frames, n, bands=BANDS):
-    settings = {"n": n, "bands": bands, "size": SIZE, "progress": False}
-    return data_fetch.fetch("pretext", archive=url, out=out, frames=frames, **settings)
+def against_unpacking(url, folder, bands, n, repeat):
+    fetch(url, folder / "first", bands, n)
+    paths = sorted((folder / "frames").rglob("*.bz2"))
 
+    def whole():
+        seconds = clock(lambda: fetch(url, folder / "set", bands, n))
+        shutil.rmtree(folder / "set")
+        return seconds
 
-def fill_store(url, store, folder, fields, bands=BANDS):
-    """Put the frames where a fetch keeps them."""
-    with data_fetch.open_archive(url) as archive:
-        paths = [archive.frame_path(*field, band, store) for field in fields for band in bands]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / path.name, path)
-    return paths
-
-
-def more_fields(source, folder, times):
-    """Copies of the fields of a folder under other field numbers, so that fixed costs are a fair share of the time."""
-    folder.mkdir()
-    for path in sorted(source.glob("frame-[ugriz]-*.fits.bz2")):
-        _, band, run, camcol, field = path.name.split(".")[0].split("-")
-        for copy in range(times):
-            with fits.open(io.BytesIO(bz2.decompress(path.read_bytes())), memmap=False) as hdus:
-                hdus[0].header["FRAME"] += 2000 * copy
-                packed = io.BytesIO()
-                hdus.writeto(packed, output_verify="ignore")
-            name = f"frame-{band}-{run}-{camcol}-{int(field) + 2000 * copy:04d}.fits.bz2"
-            (folder / name).write_bytes(bz2.compress(packed.getvalue()))
-    return folder
-
-
-def compare_path(url, store, paths, n, scratch, repeat):
-    def limit():
+    def unpack():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(lambda path: len(bz2.decompress(path.read_bytes())), paths):
                 pass
 
-    def whole():
-        fetch(url, scratch / "set", store, n)
-
-    whole()  # whatever is imported or compiled the first time
-    turns = []
-    for _ in range(repeat):
-        shutil.rmtree(scratch / "set")
-        turns.append((seconds(limit), seconds(whole)))
-    return list(zip(*turns, strict=True))
-
-
-def grow(url, store, n, scratch):
-    """Seconds and the most anonymous memory (MB) of a fetch in a process of its own."""
-    command = [sys.executable, __file__, "--one", url, str(store), str(scratch), str(n)]
-    result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
-    shutil.rmtree(scratch)
-    return result
+    return compare(
+        f"fetch of {n:,} objects whose {len(paths)} frames are there",
+        {"fetch": whole, "bz2 alone": unpack},
+        repeat=repeat,
+        amount=len(paths),
+        unit="frames/s",
+        at_least={"bz2 alone": 0.8},
+    )
 
 
-def one_fetch(url, store, scratch, n):
-    """Fetch, and print seconds and the most anonymous memory; in a process of its own."""
-    process, most, done = psutil.Process(), [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.02):
-            memory = process.memory_info()  # shared pages are files, such as memory-mapped images
-            most[0] = max(most[0], memory.rss - memory.shared)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    taken = seconds(lambda: fetch(url, scratch, store, n, "r"))
-    done.set()
-    watcher.join()
-    print(json.dumps({"n": n, "seconds": taken, "anonymous_mb": most[0] / 1e6}))
+def memory(url, folder, few, many, repeat):
+    fetch(url, folder / "first", "r", many)
+    sides = {f"{n:,} objects": lambda n=n: fetch_elsewhere(url, folder / "set", n) for n in (many, few)}
+    return compare(
+        f"fetch: memory of its own, {many:,} objects over {few:,}",
+        sides,
+        repeat=repeat,
+        unit="MB",
+        at_most={f"{few:,} objects": 1.1},
+        warm=False,
+    )
 
 
-def describe(values):
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+def fetch_elsewhere(url, out, n):
+    """The most memory of its own (MB) of a fetch in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        most = pool.submit(watched_fetch, url, out, n).result()
+    shutil.rmtree(out)
+    return most
 
 
-def table(*rows):
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    print("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines), end="\n\n", flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=Path, default=REAL, help="folder of packed frames; without one, rendered")
-    parser.add_argument("--repeat", type=int, default=5, help="repetitions (%(default)s)")
-    parser.add_argument("--copies", type=int, default=4, help="of each field, for the whole path (%(default)s)")
-    parser.add_argument("--objects", type=int, nargs="+", default=[1000, 5000, 10_000, 25_000, 50_000])
-    parser.add_argument("--grow", type=int, default=1, help="repetitions for each number of objects (%(default)s)")
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        url, store, scratch, n = options.one
-        return one_fetch(url, Path(store), Path(scratch), int(n))
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        source = options.frames if options.frames.is_dir() else folder
-        fields = find_frames(source)
-        frames = {field: decode(source, field, "r") for field in fields}
-        n, (ours, loop) = compare_cutting(frames[fields[0]], options.repeat)
-        ratios = [b / a for a, b in zip(ours, loop, strict=True)]
-        table(
-            ["cutouts of one opened frame", "seconds", "Cutout2D / ours"],
-            ["Cutout2D and WCS, one by one", describe(loop), ""],
-            ["Frame.cutouts, same pixels", describe(ours), describe(ratios)],
-        )
-        results = {"cutting": {"objects": n, "ours": ours, "cutout2d": loop, "ratios": ratios}}
-        source = more_fields(source, folder / "more", options.copies)
-        fields = find_frames(source)
-        frames = {field: decode(source, field, "r") for field in fields}
-        n = 100 * len(fields)
-        with PracticeArchive(RecordedSky(source, catalogue(frames, 100)), workers=1) as server:
-            paths = fill_store(server.url, folder / "store", source, fields)
-            limit, whole = compare_path(server.url, folder / "store", paths, n, folder, options.repeat)
-        ratios = [a / b for a, b in zip(limit, whole, strict=True)]
-        table(
-            [f"{len(paths)} packed frames, {n} objects, {os.cpu_count()} cores", "seconds", "bz2 / whole"],
-            ["bz2 alone", describe(limit), ""],
-            ["to a CutoutSet", describe(whole), describe(ratios)],
-        )
-        results["path"] = {"frames": len(paths), "objects": n, "bz2": limit, "whole": whole, "ratios": ratios}
-        results["growth"] = measure_growth(folder, options.objects, options.grow)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
-
-
-def empty_frame(number):
-    """A packed r frame of field `number`, zero everywhere: cheap to unpack, so that our own part of the time shows."""
-    scale = 0.396 / 3600
-    cards = {"RUN": 94, "CAMCOL": 1, "FILTER": "r", "FRAME": number, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
-    cards |= {"CUNIT1": "deg", "CUNIT2": "deg", "CRPIX1": 1025.0, "CRPIX2": 745.0, "CRVAL1": number / 3, "CRVAL2": 0.0}
-    cards |= {"CD1_1": scale, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale}
-    hdus = fits.HDUList([fits.PrimaryHDU(np.zeros((1489, 2048), "f4")), *(fits.ImageHDU() for _ in range(3))])
-    hdus[0].header.update(cards)
-    packed = io.BytesIO()
-    hdus.writeto(packed)
-    return bz2.compress(packed.getvalue(), 1)
-
-
-def measure_growth(folder, objects, repeat, per_field=200):
-    """Seconds and anonymous memory against the number of objects; the fields grow with them."""
-    fields = [(94, 1, number + 1) for number in range(-(-max(objects) // per_field))]
-    source, runs = folder / "empty", []
-    source.mkdir()
-    for run, camcol, number in fields:
-        name = f"frame-r-{run:06d}-{camcol}-{number:04d}.fits.bz2"
-        (source / name).write_bytes(empty_frame(number))
-    frames = {field: decode(source, field, "r") for field in fields[:1]}
-    photo = catalogue({field: shifted(frames[fields[0]], field) for field in fields}, per_field)
-    with PracticeArchive(RecordedSky(source, photo), workers=1) as server:
-        fill_store(server.url, folder / "store-r", source, fields, "r")
-        for _ in range(repeat):
-            runs.append([grow(server.url, folder / "store-r", n, folder / "grown") for n in objects])
-    rows = []
-    for sizes in zip(*runs, strict=True):
-        took, memory = [r["seconds"] for r in sizes], [r["anonymous_mb"] for r in sizes]
-        rows.append([f"{sizes[0]['n']:,}", describe(took), describe([1000 * t / sizes[0]["n"] for t in took])])
-        rows[-1].append(describe(memory))
-    table(["objects", "seconds", "seconds a thousand", "anonymous memory (MB)"], *rows)
-    return runs
-
-
-def shifted(frame, field):
-    """The same frame at the place of another field."""
-    wcs = frame.wcs.deepcopy()
-    wcs.wcs.crval = field[2] / 3, 0
-    return data_fetch.Frame(frame.data, wcs)
-
-
-if __name__ == "__main__":
-    main()
+def watched_fetch(url, out, n):
+    # Two at a time, however many cores there are: else more frames of the larger set would be in memory.
+    with AnonymousMemory() as watched, ThreadPoolExecutor(2) as executor:
+        fetch(url, out, "r", n, executor)
+    return watched.peak

@@ -16,23 +16,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from cutting import record
 from tqdm import tqdm
 
 import data_fetch
-from data_fetch.practice import PracticeArchive, RecordedSky, SimulatedSky
+from data_fetch.practice import PracticeArchive
 
 BANDS = "gr"
 PHASES = ("queries", "frames", "cutting", "finishing")
-
-
-def record(folder):
-    """Six fields of the simulated sky as files, so that frames need not be rendered at each request."""
-    sky = SimulatedSky(n_runs=1, fields_per_camcol=1)
-    for at in sky.observations():
-        for band in BANDS:
-            name = f"frame-{band}-{at.run:06d}-{at.camcol}-{at.field:04d}.fits.bz2"
-            (folder / name).write_bytes(sky.frame_bytes(at.run, at.camcol, at.field, band))
-    return RecordedSky(folder, sky.tables()["PhotoObj"])
 
 
 def start(url, out):
@@ -104,8 +95,7 @@ def main():
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        (folder / "sky").mkdir()
-        with PracticeArchive(record(folder / "sky")) as server:
+        with PracticeArchive(record(folder / "sky", BANDS, 6)) as server:
             undisturbed, out = folder / "undisturbed" / "set", folder / "killed" / "set"
             seconds = fetch_undisturbed(server.url, undisturbed)
             print(

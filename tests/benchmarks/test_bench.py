@@ -57,6 +57,13 @@ def test_sides_take_turns_and_ratios_are_paired(bench):
     assert bench.meets({**row, "at_most": None, "at_least": None}) is None
 
 
+def test_cutting_reports_its_ratios(bench, tmp_path):
+    tiny = {"n": 20, "fields": 1, "bands": "r", "few": 100, "many": 200}
+    rows = bench.run_sections({"cutting": tiny}, tmp_path / "bench.json", repeat=1)["sections"]["cutting"]["rows"]
+    assert [row["peer"] for row in rows] == ["Cutout2D", "bz2 alone", "100 objects"]
+    assert all(0 < row["median"] < math.inf and row["repeats"] == 1 for row in rows)
+
+
 @pytest.mark.parametrize("section", TINY)
 def test_a_section_reports_finite_ratios_and_the_page_shows_them(bench, page, section, tmp_path, capsys):
     out = tmp_path / "bench.json"
