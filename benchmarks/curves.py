@@ -15,7 +15,7 @@ from training import ADAM
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.augmentations import turn_and_shift
-from astro_ssl_nb.finetuning import BATCH, EPOCHS, STEPS
+from astro_ssl_nb.finetuning import BATCH, EPOCHS, KEPT, STEPS
 from astro_ssl_nb.learners import stages
 from astro_ssl_nb.precision import has_bfloat16
 from astro_ssl_nb.probes import as_linear_layer, linear_probe
@@ -73,7 +73,7 @@ def fine_tuning(name, weights, train, test, arch, sizes, seeds, repeat):
 
 
 def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
-    """What `few_shot_learner` does, written out: the same network, steps, batches, frozen stages; then predictions."""
+    """What `few_shot_learner` does, written out: the same network, steps, batches, frozen layers; then predictions."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng, names = random.Random(seed), labelled.labels("class")
     if weights is None:
@@ -95,6 +95,8 @@ def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
         )
         head.load_state_dict({"weight": weight, "bias": bias})
     model = nn.Sequential(backbone, head).to(device, memory_format=torch.channels_last)
+    model[1].requires_grad_(weights is None)  # above a pretrained network the probe stays as it is
+    before = [p.detach().clone() for p in backbone.parameters()]
     optimiser = torch.optim.AdamW(model.parameters(), **ADAM)
     model.train(weights is None)  # a pretrained network keeps the statistics of its norms
     norms = {id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()}
@@ -109,6 +111,10 @@ def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
             nn.functional.cross_entropy(scores.float(), y[rows]).backward()
             optimiser.step()
             optimiser.zero_grad()
+    if weights is not None:  # a part of the way back
+        with torch.no_grad():
+            for p, old in zip(backbone.parameters(), before, strict=True):
+                p.lerp_(old, 1 - KEPT)
     model.eval()
     images = torch.tensor(test.images).to(device)
     with torch.inference_mode():
