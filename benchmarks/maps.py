@@ -10,12 +10,12 @@ from timing import clock, compare
 
 import astro_ssl_nb as ssl
 
-K = 10
+K, DIMENSIONS = 10, 512
 # Trustworthiness takes the distances of all pairs: of a sample.
 SAMPLE = 3000
 
 
-def measure(*, repeat, n_map, n_map_once, n_neighbours, queries, dimensions=512):
+def measure(*, repeat, n_map, n_map_once, n_neighbours, queries):
     """Rows of both parts.
 
     Parameters
@@ -25,22 +25,22 @@ def measure(*, repeat, n_map, n_map_once, n_neighbours, queries, dimensions=512)
     n_neighbours, queries : int
         Objects that are searched, and for how many the neighbours are asked.
     """
-    rows = maps(features(n_map, dimensions), repeat)
+    rows = maps(features(n_map), repeat)
     if n_map_once:
-        rows += maps(features(n_map_once, dimensions), 1)
-    return rows + neighbours(features(n_neighbours, dimensions), queries, repeat)
+        rows += maps(features(n_map_once), 1)
+    return rows + neighbours(features(n_neighbours), queries, repeat)
 
 
-def features(n, dimensions, seed=0):
+def features(n):
     """Twenty overlapping groups in 16 dimensions, bent into many more: about what a backbone gives. float32."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     groups = rng.standard_normal((20, 16), dtype=np.float32) * 1.5
-    weights = rng.standard_normal((16, dimensions), dtype=np.float32) / 4
-    found = np.empty((n, dimensions), np.float32)
+    weights = rng.standard_normal((16, DIMENSIONS), dtype=np.float32) / 4
+    found = np.empty((n, DIMENSIONS), np.float32)
     for start in range(0, n, 50_000):
         m = min(50_000, n - start)
         latent = groups[rng.integers(20, size=m)] + rng.standard_normal((m, 16), dtype=np.float32)
-        noise = rng.standard_normal((m, dimensions), dtype=np.float32) * np.float32(0.05)
+        noise = rng.standard_normal((m, DIMENSIONS), dtype=np.float32) * np.float32(0.05)
         found[start : start + m] = np.maximum(latent @ weights, 0) + noise
     return found
 

@@ -18,8 +18,8 @@ WORK = {
 }
 
 
-def measure(*, repeat, run=None):
-    """Rows of imports; of the run in a folder, too, where one is given."""
+def measure(*, repeat, run):
+    """Rows of imports; of the run in a folder, too, where one is given and not None."""
     return imports(repeat) + (course(Path(run)) if run else [])
 
 

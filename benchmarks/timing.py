@@ -100,9 +100,9 @@ def compare(what, sides, *, repeat, amount=None, unit="s", at_least=None, at_mos
     ]
 
 
-def value(what, numbers, unit, *, at_least=None, at_most=None, **notes):
+def value(what, numbers, unit, *, at_most=None, **notes):
     """One quantity against a limit: a row without a peer."""
-    return {"what": what, "unit": unit, **spread(numbers), **limit(at_least, at_most), **notes}
+    return {"what": what, "unit": unit, **spread(numbers), **limit(None, at_most), **notes}
 
 
 def spread(numbers):
@@ -112,7 +112,7 @@ def spread(numbers):
     return {"median": statistics.median(numbers), "low": low, "high": high, "repeats": len(numbers)}
 
 
-def limit(at_least=None, at_most=None):
+def limit(at_least, at_most):
     return {"at_least": at_least, "at_most": at_most}
 
 
