@@ -44,7 +44,7 @@ def saliency(learn, cutouts, output, *, steps=32):
     """
     answer = _answer(learn.dls, output)
     device = next(learn.model.parameters()).device
-    images = torch.from_numpy(np.ascontiguousarray(cutouts.images)).to(device)
+    images = torch.from_numpy(cutouts.read(np.arange(len(cutouts)))).to(device)
     stretch = learn.dls.stretch_for(cutouts)
     light, sky = stretch(images), stretch(torch.zeros_like(images))
     learn.model.eval()

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from astropy import units as u
 from astropy.table import Table
 
+from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.image_files import check_alike, read_image
 from astro_ssl_nb.set_files import file_state, read_json, write_card, write_catalogue
 from astro_ssl_nb.splitting import overlap_groups, split_rows
@@ -198,12 +198,10 @@ class CutoutSet:
 
     def _write_images(self, path):
         """Write the images by and by, not through a memory map: that would kill the process on a full disk."""
-        shape = (len(self), *self._images.shape[1:])
         descr = np.lib.format.dtype_to_descr(self._images.dtype)
         with open(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-            for start in range(0, len(self), 4096):
-                images = self.read(np.arange(start, min(start + 4096, len(self))))
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": self.shape})
+            for _, images in self.blocks():
                 file.write(np.ascontiguousarray(images).data)
 
     def __len__(self):
@@ -220,9 +218,14 @@ class CutoutSet:
         return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows], self._state)
 
     def __repr__(self):
-        height, width = self._images.shape[2:]
+        height, width = self.shape[2:]
         scale = f" ({self.pixel_scale} arcsec)" if self.pixel_scale else ""
         return f"CutoutSet: {len(self):,} cutouts of {width} x {height} pixels{scale}, bands {' '.join(self.bands)}"
+
+    @property
+    def shape(self):
+        """(N, B, H, W) of the images, none of which is read for it."""
+        return (len(self), *self._images.shape[1:])
 
     @property
     def bands(self):
@@ -262,6 +265,22 @@ class CutoutSet:
         """
         self._check_file()
         return self._images[self._rows[rows]]
+
+    def blocks(self, size=4096):
+        """All images in order, some at a time, so that memory stays small however large the set is.
+
+        Parameters
+        ----------
+        size : int, default=4096
+            Cutouts at a time.
+
+        Yields
+        ------
+        (int, ndarray of shape (up to `size`, B, H, W))
+            The row that the images begin with, and the images.
+        """
+        for start in range(0, len(self), size):
+            yield start, self.read(np.arange(start, min(start + size, len(self))))
 
     def _check_file(self):
         if self._state is not None and file_state(self._images.filename) != self._state:
@@ -338,22 +357,16 @@ class CutoutSet:
             raise ValueError(f"fractions {tuple(fractions)} must be positive and sum to 1")
         if not len(self):
             raise ValueError("the set is empty: there is nothing to split")
-        side = (self.pixel_scale or 0) * max(self._images.shape[2:])
+        side = (self.pixel_scale or 0) * max(self.shape[2:])
         return tuple(self[rows] for rows in split_rows(overlap_groups(self.catalogue, side), fractions, seed))
 
     def checksum(self):
         """SHA-256 over the images and the ids, so that a result can name the data that it came from."""
         digest = hashlib.sha256()
-        for start in range(0, len(self), 4096):
-            digest.update(np.ascontiguousarray(self.read(np.arange(start, min(start + 4096, len(self))))).data)
+        for _, images in self.blocks():
+            digest.update(np.ascontiguousarray(images).data)
         digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
         return digest.hexdigest()
-
-
-def unknown_values(column):
-    """Where a column is masked, None or NaN, ndarray of bool; the text "nan" is a value like any other."""
-    values = np.ma.asarray(column)
-    return np.ma.getmaskarray(values) | pd.isna(np.ma.getdata(values))
 
 
 def in_arcsec(pixel_scale):

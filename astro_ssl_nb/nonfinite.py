@@ -28,8 +28,7 @@ def nonfinite_rows(cutouts):
     array([3])
     """
     found = [np.empty(0, int)]
-    for start in range(0, len(cutouts), 4096):
-        images = cutouts.read(np.arange(start, min(start + 4096, len(cutouts))))
+    for start, images in cutouts.blocks():
         found.append(start + np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3))))
     return np.concatenate(found)
 

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from astro_ssl_nb.columns import as_floats
+
+# What SDSS and many other surveys write for a measurement that failed.
+SENTINELS = (-9999.0, -1000.0)
+
 
 @dataclass(frozen=True)
 class Property:
@@ -56,15 +61,27 @@ class Property:
                 f"property {self.name!r} needs the column(s) {', '.join(missing)}; "
                 f"the catalogue has {', '.join(catalogue.colnames)}"
             )
-        columns = [np.ma.filled(np.ma.asarray(catalogue[name]).astype(float), np.nan) for name in self.columns]
+        columns = [_known(catalogue[name]) for name in self.columns]
         with np.errstate(divide="ignore", invalid="ignore"):
             value = self.compute(*columns)
             return np.where((value >= self.low) & (value <= self.high), value, np.nan).astype(np.float32)
 
 
 def property_values(catalogue, properties):
-    """Several properties of each row, float32 array of shape (N, len(properties)), NaN where unknown."""
+    """Several properties of each row, float32 array of shape (N, len(properties)), NaN where unknown.
+
+    Raises
+    ------
+    KeyError
+        If the catalogue lacks a column.
+    """
     return np.column_stack([one.values(catalogue) for one in properties])
+
+
+def _known(column):
+    """A column as floats, NaN at sentinels: the difference or ratio of two of them would look like a measurement."""
+    values = as_floats(column)
+    return np.where(np.isin(values, SENTINELS), np.nan, values)
 
 
 def _colour(blue, red):

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+from astro_ssl_nb.columns import as_floats
+
 # Errors |dz| above this are failures, not scatter: the limit of Pasquet et al. 2019.
 OUTLIER = 0.05
 
@@ -175,7 +177,7 @@ def _sigma_mad(dz, axis=-1):
 
 def _columns(**columns):
     """The columns as float arrays of one length, NaN where masked."""
-    arrays = {name: np.ma.filled(np.ma.asarray(values, float), np.nan) for name, values in columns.items()}
+    arrays = {name: as_floats(values) for name, values in columns.items()}
     shapes = {name: values.shape for name, values in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         described = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

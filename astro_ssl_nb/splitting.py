@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from astro_ssl_nb.columns import as_floats
+
 SAME_PLACE = 3.0  # arcsec; nearer than this, two rows count as one object
 
 
@@ -40,7 +42,7 @@ def overlap_groups(catalogue, side):
 
 def _directions(catalogue):
     """Where the cutouts are on the unit sphere, array of shape (N, 3)."""
-    ra, dec = (np.ma.filled(np.ma.asarray(catalogue[name]).astype(float), np.nan) for name in ("ra", "dec"))
+    ra, dec = (as_floats(catalogue[name]) for name in ("ra", "dec"))
     lost = np.flatnonzero(~np.isfinite(ra + dec))
     if len(lost):
         raise ValueError(

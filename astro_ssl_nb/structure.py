@@ -37,10 +37,7 @@ def measure_structure(cutouts):
     [0.0, 0.91]
     """
     plane = cutouts.bands.index("r") if "r" in cutouts.bands else len(cutouts.bands) // 2
-    found = [
-        _structure(cutouts.read(np.arange(start, min(start + ROWS, len(cutouts))))[:, plane].astype(float))
-        for start in range(0, len(cutouts), ROWS)
-    ]
+    found = [_structure(images[:, plane].astype(float)) for _, images in cutouts.blocks(ROWS)]
     asymmetry, gini = np.concatenate(found, axis=1)
     return cutouts.with_columns(asymmetry=asymmetry, gini=gini)
 
