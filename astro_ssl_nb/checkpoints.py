@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.torch_core import get_model, rank_distrib
+from torch import nn
 
-FORMAT = 3  # 1 held the state of another optimiser, 2 did not say what was learned and how
+from astro_ssl_nb.columns import as_floats
+from astro_ssl_nb.seeds import get_generators, set_generators
+
+FORMAT = 4  # 1 held the state of another optimiser, 2 and 3 did not say all of what was learned and how
 
 
 class Checkpoint(Callback):
@@ -84,7 +88,7 @@ class Checkpoint(Callback):
         # Not before the first batch is there: to begin an epoch, torch's loader draws a number.
         if self.resumed:
             if rank_distrib() == 0:  # others would draw the same dropout as the first
-                _set_generators(self.resumed["generators"])
+                set_generators(self.resumed["generators"])
             self.resumed = None
 
     after_train = before_batch  # where no batch was left in the epoch
@@ -108,7 +112,7 @@ class Checkpoint(Callback):
                 "epoch": self.epoch,
                 "pct_train": self.pct_train,
                 "loader": self.dls.train.position(self.seen),
-                "generators": _generators(),
+                "generators": get_generators(),
                 "smooth_loss": (self.recorder.smooth_loss.val, self.recorder.smooth_loss.count),
                 "model": get_model(self.model).state_dict(),
                 "opt": self.opt.state_dict(),
@@ -127,11 +131,14 @@ class Checkpoint(Callback):
             "processes": loader.processes,
             "seed": loader.seed,
             "training objects": _digest(ids.tobytes()),
-            "size of the cutouts": str(loader.cutouts.read([0]).shape[1:]),
+            "size of the cutouts": str(loader.cutouts.shape[1:]),
             "layers that are frozen": self.opt.frozen_idx,
             "targets": self._targets(),
             "loss": _name(self.loss_func),
             "stretch": _constants(self.dls.stretch),
+            "augmentation": _name(loader.augment),
+            "dropout": str([layer.p for layer in self.model.modules() if isinstance(layer, nn.Dropout)]),
+            "weight decay": str(sorted({hyper.get("wd", hyper.get("weight_decay")) for hyper in self.opt.hypers})),
             "learning rates": self._rates(),
         }
 
@@ -141,7 +148,7 @@ class Checkpoint(Callback):
         if targets.is_floating_point():
             # The columns as they are: the last digits of what is computed of them differ from machine to machine.
             columns = sorted({column for one in self.dls.properties for column in one.columns})
-            found = [np.ma.filled(np.ma.asarray(catalogue[name]).astype(float), np.nan).tobytes() for name in columns]
+            found = [as_floats(catalogue[name]).tobytes() for name in columns]
             return f"{', '.join(one.name for one in self.dls.properties)} ({_digest(b''.join(found))})"
         return f"{', '.join(self.dls.vocab)} ({_digest(targets.numpy().tobytes())})"
 
@@ -231,14 +238,3 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     return value if isinstance(value, bool | int | float | str | None) else [_plain(one) for one in value]
-
-
-def _generators():
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_generators(states):
-    torch.set_rng_state(states["cpu"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

@@ -4,10 +4,12 @@ import random
 
 import torch
 from fastai.callback.core import Callback
+from fastai.torch_core import num_distrib
 from torch import nn
 
 from astro_ssl_nb.augmentations import distort
 from astro_ssl_nb.losses import vicreg
+from astro_ssl_nb.seeds import seeded
 
 
 class Invariance(Callback):
@@ -26,6 +28,11 @@ class Invariance(Callback):
         Function of a batch and a `random.Random`.
     seed : int, default=0
 
+    Raises
+    ------
+    ValueError
+        If the fit is shared by several processes, each of which would have a projector of its own.
+
     Examples
     --------
     Pretrain on properties and invariance together::
@@ -40,8 +47,9 @@ class Invariance(Callback):
     def before_fit(self):
         if hook := self.__dict__.pop("hook", None):  # left by a fit that was interrupted
             hook.remove()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        if num_distrib() > 1:
+            raise ValueError("Invariance trains its projector in one process: pretrain without it across processes")
+        with seeded(self.seed):
             d = self.learn.model[0].num_features
             self.projector = nn.Sequential(
                 nn.Linear(d, self.width), nn.BatchNorm1d(self.width), nn.ReLU(), nn.Linear(self.width, self.width)
@@ -52,14 +60,14 @@ class Invariance(Callback):
         self.hook = self.learn.model[0].register_forward_hook(self._keep)
 
     def _keep(self, module, inputs, features):
-        self.features = features
+        self.seen = features.float()
 
     def after_loss(self):
         if not self.training:
             return
-        one = self.features
-        other = self.learn.model[0](self.view(self.x, self.rng))
-        projected = [self.projector(view.float()) for view in (one, other)]
+        one = self.seen
+        other = self.learn.model.features(self.view(self.x, self.rng))
+        projected = [self.projector(view) for view in (one, other)]
         self.learn.loss_grad = self.learn.loss_grad + self.weight * vicreg(*projected)
 
     def before_step(self):
@@ -69,4 +77,4 @@ class Invariance(Callback):
 
     def after_fit(self):
         self.hook.remove()
-        del self.projector, self.projector_opt, self.features
+        del self.projector, self.projector_opt, self.seen

@@ -18,6 +18,7 @@ from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_back
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
 from astro_ssl_nb.nonfinite import NoticeNaN
 from astro_ssl_nb.precision import MixedPrecision
+from astro_ssl_nb.seeds import get_generators, seeded, set_generators
 
 
 class PropertyMAE(Metric):
@@ -52,19 +53,25 @@ class OwnStretch(Callback):
             self.learn.dl = self.dl.with_stretch(ours)
 
 
-class SeededDropout(Callback):
-    """Dropout draws from torch's global generator: seeded for each fit, and given back as it was."""
+class SeededFit(Callback):
+    """The order, augmentation and dropout of a fit follow from the seed, whatever drew from the generators before.
+
+    Dropout draws from torch's global generators. A fit gives them back as they were; one that was interrupted leaves
+    that to the next.
+    """
 
     def __init__(self, seed):
-        self.seed = seed
+        self.seed, self.before = seed, None
 
     def before_fit(self):
-        self.before = torch.get_rng_state()
+        self.before = self.before or get_generators()
         torch.manual_seed(self.seed + rank_distrib())  # processes must not drop the same
+        self.dls.train.rng.seed(self.seed)
         self.seed += 1000  # the next fit of this learner draws anew
 
     def after_fit(self):
-        torch.set_rng_state(self.before)
+        set_generators(self.before)
+        self.before = None
 
 
 @delegates(Learner.__init__)
@@ -77,8 +84,9 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
     arch : str, optional
         A timm architecture; by default that of the weights, else resnet18.
     weights : {None, "imagenet"} or path, default=None
-        Where the backbone starts. Pretrained weights start frozen: call `learn.unfreeze()` to train them too, or
-        `learn.fine_tune(epochs)`, which trains the head first, then everything.
+        Where the backbone starts. Pretrained weights start frozen, but for their norms, which fastai always trains:
+        call `learn.unfreeze()` to train them too, or `learn.fine_tune(epochs)`, which trains the head first, then
+        everything.
     uncertainty : bool, default=False
         Let the network say for each value how far it may be off, and weight its error by that.
     loss_func : callable, optional
@@ -117,7 +125,7 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
         A timm architecture; by default that of the weights, else resnet18.
     weights : {None, "imagenet"} or path, default=None
         Where the backbone starts: at random, from ImageNet, or from a file of `save_backbone`. Pretrained weights start
-        frozen.
+        frozen, but for their norms, which fastai always trains.
     loss_func : callable, default=cross entropy
     metrics : list, optional
         By default accuracy, balanced accuracy and macro F1.
@@ -167,8 +175,7 @@ def _backbone_for(dls, weights, arch):
 
 def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, opt_func=None, **kwargs):
     backbone, arch, dls = _backbone_for(dls, weights, arch)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(dls.seed)
+    with seeded(dls.seed):
         head = nn.Sequential(
             nn.BatchNorm1d(backbone.num_features), nn.Dropout(dropout), nn.Linear(backbone.num_features, n_out)
         )
@@ -176,7 +183,7 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
     model = model.to(memory_format=torch.channels_last)
     splitter, opt_func = splitter or stages, opt_func or adamw
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter, opt_func=opt_func, **kwargs)
-    learn.add_cbs([NoticeNaN(), OwnStretch(), SeededDropout(dls.seed)])
+    learn.add_cbs([NoticeNaN(), OwnStretch(), SeededFit(dls.seed)])
     learn.arch = arch
     if weights is not None:
         learn.freeze()

@@ -24,5 +24,13 @@ class MixedPrecision(nn.Sequential):
     """
 
     def forward(self, x):
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and has_bfloat16(x.device)):
+        with self._autocast(x):
             return super().forward(x).float()
+
+    def features(self, x):
+        """Output of the first layer, the backbone, alone."""
+        with self._autocast(x):
+            return self[0](x).float()
+
+    def _autocast(self, x):
+        return torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and has_bfloat16(x.device))

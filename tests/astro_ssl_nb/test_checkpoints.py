@@ -12,6 +12,7 @@ import torch
 from fastai.callback.core import Callback
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.checkpoints import read_checkpoint
 
 from .small_run import Watch, train_small
@@ -215,3 +216,18 @@ def test_invariance_is_refused(parts, tmp_path):
     learn = ssl.property_learner(dls, "resnet10t", cbs=[ssl.Invariance()])
     with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match="does not keep the projector"):
         learn.fit(1, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
+
+
+def test_another_augmentation_or_weight_decay_is_another_run(parts, tmp_path):
+    def fit(augment, wd):
+        options = {"bs": 16, "augment": augment}
+        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:16], parts[1][:8], ssl.MAGNITUDES[1:3], **options)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[], wd=wd)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
+
+    fit(turn_and_shift, 0.01)
+    with pytest.raises(ValueError, match="another value of augmentation .turn_and_shift there, at_any_distance here"):
+        fit(ssl.at_any_distance, 0.01)
+    with pytest.raises(ValueError, match="another value of weight decay"):
+        fit(turn_and_shift, 0.3)

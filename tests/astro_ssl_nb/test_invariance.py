@@ -1,5 +1,6 @@
 import random
 
+import pytest
 import torch
 
 import astro_ssl_nb as ssl
@@ -20,3 +21,12 @@ def test_invariance_brings_two_views_together(parts):
         return float((one - other).square().mean() / one.var(0).mean())
 
     assert spread([ssl.Invariance(weight=0.2)]) < 0.8 * spread([])
+
+
+def test_invariance_across_processes_is_refused(parts, monkeypatch):
+    learn = ssl.property_learner(
+        ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES, bs=25), "resnet10t", cbs=ssl.Invariance()
+    )
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match="in one process"):
+        learn.fit(1)
