@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules={"figures"},
     submod_attrs={
+        "columns": ["as_floats"],
         "properties": [
             "COLOURS",
             "EXTENT",
@@ -34,12 +35,12 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "invariance": ["Invariance"],
         "finetuning": ["few_shot_learner"],
         "losses": ["masked_l1", "masked_laplace", "vicreg"],
-        "backbones": ["create_backbone", "load_backbone", "save_backbone"],
+        "backbones": ["create_backbone", "load_backbone", "read_card", "save_backbone"],
         "checkpoints": ["Checkpoint"],
         "cutouts": ["CutoutSet"],
         "dataloaders": ["CutoutDataLoaders"],
         "distributed": ["across_processes"],
-        "learners": ["class_learner", "property_learner"],
+        "learners": ["class_learner", "predict_properties", "property_learner"],
         "nonfinite": ["StopAtNaN", "nonfinite_rows"],
         "representations": ["embed"],
         "unsupervised": [
@@ -56,7 +57,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "augmentations": ["at_any_distance"],
         "structure": ["measure_structure"],
         "redshifts": ["paired_sigma_mad", "photoz_scores", "pit_flatness", "pit_values"],
-        "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve", "labelled_subset"],
+        "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve"],
+        "label_draws": ["labelled_subset"],
         "intervals": [
             "label_efficiency",
             "mean_interval",

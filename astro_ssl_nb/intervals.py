@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 
+# Of the bootstrap of a label efficiency.
+DRAWS = 1000
+
 
 def mean_interval(values, level=0.95, *, score=False):
     """Mean of a few runs and its Student-t interval: (mean, low, high).
@@ -70,23 +73,43 @@ def mean_intervals(curve, metric="accuracy"):
 def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     """Mean difference of two (arm, probe) pairs over seeds, with its 95 % interval.
 
-    Both were trained on the same labels for each seed, so the difference is taken seed by seed.
+    Both were trained on the same labels for each seed, so the difference is taken seed by seed. The interval is one of
+    draws of labels: of other test objects, another pool of labels or another pretraining it does not speak.
 
     Parameters
     ----------
     curve : DataFrame of `label_curve`
     better, worse : (arm, probe)
     n_labels : int
+    metric : str, default="accuracy"
 
     Returns
     -------
     (mean, low, high)
+
+    Raises
+    ------
+    ValueError
+        If the curve lacks one of them at this number of labels, or they share no seed.
+
+    Examples
+    --------
+    >>> runs = {"n_labels": 5, "probe": "linear", "seed": [0, 1, 0, 1], "arm": ["pretext"] * 2 + ["scratch"] * 2}
+    >>> curve = pd.DataFrame({**runs, "accuracy": [0.9, 0.92, 0.8, 0.81]})
+    >>> [round(float(x), 3) for x in paired_difference(curve, ("pretext", "linear"), ("scratch", "linear"), n_labels=5)]
+    [0.105, 0.041, 0.169]
     """
     runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric].sort_index()
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
             raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels per class")
-    return mean_interval((runs.loc[better] - runs.loc[worse]).dropna())
+    differences = (runs.loc[better] - runs.loc[worse]).dropna()
+    if not len(differences):
+        raise ValueError(
+            f"{' '.join(better)} and {' '.join(worse)} have no seed in common at {n_labels} labels per class: "
+            "give both the same draws of labels"
+        )
+    return mean_interval(differences)
 
 
 def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
@@ -103,12 +126,13 @@ def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
     Returns
     -------
     DataFrame with columns `n_labels, better, worse, mean, low, high, holds`
-        `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise.
+        `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise, also
+        where all differences are the same: draws that do not differ are no evidence.
 
     Examples
     --------
     >>> runs = {"n_labels": 5, "probe": "linear", "seed": [0, 1, 0, 1], "arm": ["pretext"] * 2 + ["scratch"] * 2}
-    >>> curve = pd.DataFrame({**runs, "accuracy": [0.9, 0.91, 0.8, 0.81]})
+    >>> curve = pd.DataFrame({**runs, "accuracy": [0.9, 0.92, 0.8, 0.81]})
     >>> paired_differences(curve, [(("pretext", "linear"), ("scratch", "linear"))]).holds.item()
     'yes'
     """
@@ -123,7 +147,9 @@ def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
         for size in (_shared_sizes(curve, better, worse) if n_labels is None else [n_labels])
     ]
     table = pd.DataFrame(rows, columns=["n_labels", "better", "worse", "mean", "low", "high"])
-    return table.assign(holds=np.select([table.low > 0, table.high < 0], ["yes", "the reverse"], "open"))
+    differ = table.high > table.low
+    verdicts = np.select([differ & (table.low > 0), differ & (table.high < 0)], ["yes", "the reverse"], "open")
+    return table.assign(holds=verdicts)
 
 
 def _shared_sizes(curve, *pair):
@@ -155,9 +181,7 @@ def verdict_table(differences):
     return table[sorted(table)].fillna("").rename_axis(index=["task", "arm", "minus"], columns="labels per class")
 
 
-def label_efficiency(
-    curve, arm="pretext", baseline="scratch", *, probe="finetune", metric="accuracy", draws=1000, seed=0
-):
+def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetune"):
     """How many times fewer labels an arm needs than a baseline for the same score.
 
     Both sides use one probe, named beforehand: the best of several by their test scores would flatter the arm. The
@@ -169,16 +193,14 @@ def label_efficiency(
     curve : DataFrame of `label_curve`
     arm, baseline : str
     probe : str, default="finetune"
-    metric : str, default="accuracy"
-    draws, seed : int
-        Of the bootstrap.
 
     Returns
     -------
     DataFrame with columns `n_labels, score, efficiency, low, high, lower_bound, upper_bound`
         `lower_bound`: the baseline's largest size is not enough, and the efficiency is at least that;
         `upper_bound`: the baseline's smallest size is more than enough, and the efficiency is at most that.
-        `low` and `high` are NaN where the curve has one seed alone.
+        `low` and `high` are NaN where the curve has one seed alone, and where that end of the interval lies beyond what
+        the baseline's sizes can tell.
 
     Raises
     ------
@@ -198,7 +220,7 @@ def label_efficiency(
             known = sorted({*zip(curve.arm, curve.probe, strict=True)})
             raise ValueError(f"the curve has no run of arm {name!r} with probe {probe!r}: choose from {known}")
     scores = {
-        name: runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values=metric)
+        name: runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values="accuracy")
         for name in (arm, baseline)
     }
     shared = scores[arm].columns.intersection(scores[baseline].columns)  # both sides had the same labels there
@@ -210,17 +232,20 @@ def label_efficiency(
     def efficiencies(seeds):
         ours, theirs = (scores[name].iloc[:, seeds].mean(axis=1).to_numpy() for name in (arm, baseline))
         # A mean curve may dip by chance: what a baseline has reached once, it has reached.
-        reached = np.maximum.accumulate(theirs)
-        reached = reached + np.arange(len(reached)) * 1e-12
-        needed = np.exp(np.interp(ours, reached, np.log(scores[baseline].index.to_numpy(float))))
+        reached, first = np.unique(np.maximum.accumulate(theirs), return_index=True)
+        needed = np.exp(np.interp(ours, reached, np.log(scores[baseline].index.to_numpy(float)[first])))
         return ours, needed / sizes, ours > reached[-1], ours < reached[0]
 
     score, efficiency, lower_bound, upper_bound = efficiencies(np.arange(n_seeds))
     low = high = np.nan
     if n_seeds > 1:
-        rng = np.random.default_rng(seed)
-        bootstrap = [efficiencies(rng.integers(n_seeds, size=n_seeds))[1] for _ in range(draws)]
+        rng = np.random.default_rng(0)
+        drawn = [efficiencies(rng.integers(n_seeds, size=n_seeds)) for _ in range(DRAWS)]
+        _, bootstrap, beyond_all, below_all = (np.array(part) for part in zip(*drawn, strict=True))
         low, high = np.percentile(bootstrap, [2.5, 97.5], axis=0)
+        # An end that is made of draws beyond the baseline's sizes is the size at which its curve stops, and no result.
+        low = np.where(below_all.mean(0) >= 0.025, np.nan, low)
+        high = np.where(beyond_all.mean(0) >= 0.025, np.nan, high)
     return pd.DataFrame(
         {
             "n_labels": sizes.astype(int),

@@ -1,6 +1,7 @@
 """The few-shot protocol: scores on a held-out test set against the number of labels, for arms and probes."""
 
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -10,7 +11,9 @@ from torch import cuda
 from tqdm import tqdm
 
 from astro_ssl_nb.arms import Arm
+from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.caches import Cache
+from astro_ssl_nb.label_draws import check_draws, checked_labels, labelled_subset
 
 PROBES = ("linear", "knn", "finetune")
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
@@ -18,41 +21,6 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
 WORKERS = 4
 # Bins of confidence in the expected calibration error.
 ECE_BINS = 10
-
-
-def labelled_subset(labels, size, seed):
-    """Rows of `size` objects per class, drawn at random; subsets of one seed are nested in size.
-
-    Parameters
-    ----------
-    labels : array of N class names
-    size : int
-        Labels per class.
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        If `size` is less than 1, or a class has fewer objects than that.
-
-    Examples
-    --------
-    >>> labels = np.array(["STAR", "QSO"] * 50)
-    >>> few, more = labelled_subset(labels, 5, seed=0), labelled_subset(labels, 10, seed=0)
-    >>> len(few), len(more), set(few) <= set(more)
-    (10, 20, True)
-    """
-    if size < 1:
-        raise ValueError(f"{size} labels per class were asked for: take 1 or more")
-    rng, labels = np.random.default_rng(seed), np.asarray(labels)
-    names, counts = np.unique(labels, return_counts=True)
-    if counts.min() < size:
-        rarest = names[counts.argmin()]
-        raise ValueError(
-            f"{size} labels per class were asked for, but class {str(rarest)!r} has {counts.min()} training objects: "
-            "ask for fewer, or fetch more"
-        )
-    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == name))[:size] for name in names]))
 
 
 def label_curve(
@@ -64,8 +32,8 @@ def label_curve(
     probes=PROBES,
     sizes=(5, 10, 25, 60),
     seeds=5,
-    arch="resnet18",
-    stretch="rgb",
+    arch=None,
+    stretch=None,
     cache=None,
 ):
     """Train every arm with every probe on few labels and score it on the test set.
@@ -89,10 +57,9 @@ def label_curve(
     sizes : sequence of int
         Labels per class.
     seeds : int, default=5
-    arch : str, default="resnet18"
-        Architecture of arms that start at random.
-    stretch : {"rgb", "bands"}, default="rgb"
-        For arms that bring no stretch of their own.
+    arch, stretch : str, optional
+        Architecture of arms that start at random, and stretch ("rgb" or "bands") of those that bring none: by default
+        those of the saved backbones among the arms, so that like is compared with like, else resnet18 and "rgb".
     cache : path-like, optional
         A folder that keeps features and finished runs: the same call after an interruption goes on where it was.
 
@@ -100,19 +67,27 @@ def label_curve(
     -------
     DataFrame, a row per run
         `arm, probe, n_labels` (a class)`, seed, accuracy, balanced_accuracy, macro_f1, ece, brier, seconds`: expected
-        calibration error in 10 bins of confidence (Guo et al. 2017, arXiv:1706.04599), Brier score.
+        calibration error in 10 bins of confidence (Guo et al. 2017, arXiv:1706.04599), Brier score from 0 to 1.
 
     Raises
     ------
     ValueError, KeyError
         If a probe is unknown, a class has too few objects or the label column is missing; if there is one class, or the
-        test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ.
+        test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ; if all
+        seeds would draw the same labels; if saved backbones differ and `arch` or `stretch` is not given.
+
+    Warns
+    -----
+    UserWarning
+        If so many of a class are drawn that different seeds draw mostly the same.
     """
     _check_probes(probes)
     if not arms or not sizes or seeds < 1:
         raise ValueError(f"nothing to run: {len(arms)} arms, sizes {tuple(sizes)}, {seeds} seeds")
-    y_train, y_test = _checked_labels(train, test, label)
+    y_train, y_test = checked_labels(train, test, label)
     subsets = {(size, seed): labelled_subset(y_train, size, seed) for seed in range(seeds) for size in sizes}
+    check_draws(y_train, sizes, seeds)
+    arch, stretch = _like_the_backbones(arms, arch, stretch)
     cache, classes = Cache(cache), np.unique(y_train)
     arms = {
         name: Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=cache)
@@ -179,7 +154,7 @@ def few_shot_probabilities(
         As `label_curve`; also if columns are to be fine-tuned.
     """
     _check_probes((probe,))
-    subset = labelled_subset(_checked_labels(train, test, label)[0], size, seed)
+    subset = labelled_subset(checked_labels(train, test, label)[0], size, seed)
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
     return pd.DataFrame(_probabilities(*arm.task(probe, subset, size, seed)), columns=arm.classes)
 
@@ -192,31 +167,17 @@ def _check_probes(probes):
         raise ValueError(f"unknown probe {unknown}: use {', '.join(PROBES)}")
 
 
-def _checked_labels(train, test, label):
-    """The labels of both sets, if a score of the one after training on the other would mean anything."""
-    y_train, y_test = train.labels(label), test.labels(label)
-    classes = np.unique(y_train)
-    if len(classes) < 2:
-        raise ValueError(
-            f"all {len(train)} training objects are of class {classes.tolist()}: there is nothing to learn"
-        )
-    strangers = np.setdiff1d(y_test, classes).tolist()
-    if strangers:
-        raise ValueError(f"the test set has the classes {strangers}, the training set only {classes.tolist()}")
-    ids = [set(np.asarray(part.catalogue["objid"]).astype(str)) for part in (train, test)]
-    shared = sorted(ids[0] & ids[1])
-    if shared and not _only_numbered(train, test):
-        raise ValueError(
-            f"{len(shared)} objects are in the training set and in the test set (objid {shared[0]} first): take two "
-            "parts of one `split`, or give the objects of two sets an `objid` of their own"
-        )
-    return y_train, y_test
-
-
-def _only_numbered(train, test):
-    """Whether ids are the numbers that rows without an id get, and the first row of each is of another object."""
-    numbered = [np.array_equal(np.asarray(part.catalogue["objid"]), np.arange(len(part))) for part in (train, test)]
-    return all(numbered) and not np.array_equal(train.read([0]), test.read([0]))
+def _like_the_backbones(arms, arch, stretch):
+    """Architecture and stretch of arms that bring none: those given, or those of the saved backbones."""
+    weights = [spec[0] if isinstance(spec, (list, tuple)) and spec else spec for spec in arms.values()]
+    cards = [read_card(one) for one in weights if isinstance(one, (str, Path)) and one != "imagenet"]
+    found = {"arch": {card["arch"] for card in cards}, "stretch": {card["stretch"].kind for card in cards}}
+    given = {"arch": arch, "stretch": stretch}
+    for name, default in (("arch", "resnet18"), ("stretch", "rgb")):
+        if given[name] is None and len(found[name]) > 1:
+            raise ValueError(f"the saved backbones have different {name} ({', '.join(sorted(found[name]))}): give one")
+        given[name] = given[name] or next(iter(found[name]), default)
+    return given["arch"], given["stretch"]
 
 
 def _side_by_side(tasks, truth, classes, workers):
@@ -257,19 +218,19 @@ def classification_scores(truth, probabilities, classes):
     >>> classification_scores(["A", "B"], sure, ["A", "B"])["brier"]
     0.0
     """
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss, f1_score
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
     truth, classes = np.asarray(truth), np.asarray(classes)
     predicted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
     right = predicted == truth
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     gaps = [abs(right[bins == k].sum() - confidence[bins == k].sum()) for k in range(ECE_BINS)]
-    binary = {"pos_label": classes[1]} if len(classes) == 2 else {"labels": classes}
     scores = (
         accuracy_score(truth, predicted),
         balanced_accuracy_score(truth, predicted),
         f1_score(truth, predicted, average="macro"),
         sum(gaps) / len(truth),
-        brier_score_loss(truth, probabilities[:, 1] if len(classes) == 2 else probabilities, **binary),
+        # Half the sum over classes, which for two is the score of the one: scikit-learn has two scales, and its order.
+        ((probabilities - (classes == truth[:, None])) ** 2).sum(1).mean() / 2,
     )
     return dict(zip(METRICS, map(float, scores), strict=True))

@@ -134,6 +134,11 @@ def test_scores_of_known_answers():
     assert ssl.classification_scores(truth, np.tile([1.0, 0.0], (10, 1)), ["A", "B"])["ece"] == pytest.approx(0.2)
     three = ssl.classification_scores(["A", "B", "C"], np.eye(3), ["A", "B", "C"])
     assert three["brier"] == 0 and three["macro_f1"] == 1
+    all_wrong = [np.roll(np.eye(n), 1, axis=0) for n in (2, 3)]
+    assert [
+        ssl.classification_scores(list("CAB"[:n]), p, list("CAB"[:n]))["brier"]
+        for n, p in zip((2, 3), all_wrong, strict=True)
+    ] == [1, 1]
 
 
 def test_the_same_call_gives_the_same_numbers(curve, parts, backbone):
@@ -238,6 +243,10 @@ def test_the_interval_of_a_label_efficiency_is_over_seeds():
     row = ssl.label_efficiency(curve).iloc[0]
     # One of 27 draws takes the worst seed alone, one the best.
     assert [row.low, row.efficiency, row.high] == pytest.approx([2**0.5, 2, 2**1.5])
+    short = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.69, 20: 0.72}}, spread=0)
+    short.loc[short.arm == "pretext", "accuracy"] = [0.65, 0.70, 0.75]
+    row = ssl.label_efficiency(short).iloc[0]
+    assert not row.lower_bound and np.isnan([row.low, row.high]).all(), "both ends lie beyond the baseline's curve"
     alone = ssl.label_efficiency(curve[curve.seed == 0]).iloc[0]
     assert alone.efficiency == pytest.approx(2**0.5) and np.isnan([alone.low, alone.high]).all()
 
@@ -264,8 +273,14 @@ def test_an_interval_of_a_score_stays_a_score():
 
 def test_differences_are_paired_by_seed():
     curve = made_up({"pretext": {5: 0.8}, "scratch": {5: 0.7}}, "linear")
-    mean, low, high = ssl.paired_difference(curve, ("pretext", "linear"), ("scratch", "linear"), n_labels=5)
+    pair = ("pretext", "linear"), ("scratch", "linear")
+    mean, low, high = ssl.paired_difference(curve, *pair, n_labels=5)
     assert mean == pytest.approx(0.1) and high - low == pytest.approx(0, abs=1e-9)
+    same = curve.assign(accuracy=np.where(curve.arm == "pretext", 0.75, 0.5))
+    assert ssl.paired_differences(same, [pair]).holds.item() == "open", "draws that do not differ are no evidence"
+    strangers = curve.assign(seed=np.where(curve.arm == "pretext", curve.seed, curve.seed + 9))
+    with pytest.raises(ValueError, match="no seed in common at 5 labels"):
+        ssl.paired_difference(strangers, *pair, n_labels=5)
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.paired_difference(curve, ("imagenet", "linear"), ("scratch", "linear"), n_labels=5)
 

@@ -1,0 +1,81 @@
+"""Which objects lend their labels, and whether a score on others would mean anything."""
+
+import warnings
+
+import numpy as np
+
+
+def labelled_subset(labels, size, seed):
+    """Rows of `size` objects per class, drawn at random; subsets of one seed are nested in size.
+
+    Parameters
+    ----------
+    labels : array of N class names
+    size : int
+        Labels per class.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If `size` is less than 1, or a class has fewer objects than that.
+
+    Examples
+    --------
+    >>> labels = np.array(["STAR", "QSO"] * 50)
+    >>> few, more = labelled_subset(labels, 5, seed=0), labelled_subset(labels, 10, seed=0)
+    >>> len(few), len(more), set(few) <= set(more)
+    (10, 20, True)
+    """
+    if size < 1:
+        raise ValueError(f"{size} labels per class were asked for: take 1 or more")
+    rng, labels = np.random.default_rng(seed), np.asarray(labels)
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.min() < size:
+        rarest = names[counts.argmin()]
+        raise ValueError(
+            f"{size} labels per class were asked for, but class {str(rarest)!r} has {counts.min()} training objects: "
+            "ask for fewer, or fetch more"
+        )
+    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == name))[:size] for name in names]))
+
+
+def check_draws(labels, sizes, seeds):
+    """Seeds must draw different labels: their scatter is what intervals are made of."""
+    names, counts = np.unique(labels, return_counts=True)
+    rarest, size = int(counts.min()), max(sizes)
+    if seeds < 2 or size <= rarest / 2:
+        return
+    said = f"{size} of the {rarest} training objects of class {str(names[counts.argmin()])!r}"
+    if size == counts.max():
+        raise ValueError(f"all {seeds} seeds would draw {said}, and all of every other class: ask for fewer labels")
+    warnings.warn(
+        f"each seed draws {said}: most of them are the same for all seeds, so intervals are too narrow", stacklevel=3
+    )
+
+
+def checked_labels(train, test, label):
+    """The labels of both sets, if a score of the one after training on the other would mean anything."""
+    y_train, y_test = train.labels(label), test.labels(label)
+    classes = np.unique(y_train)
+    if len(classes) < 2:
+        raise ValueError(
+            f"all {len(train)} training objects are of class {classes.tolist()}: there is nothing to learn"
+        )
+    strangers = np.setdiff1d(y_test, classes).tolist()
+    if strangers:
+        raise ValueError(f"the test set has the classes {strangers}, the training set only {classes.tolist()}")
+    ids = [set(np.asarray(part.catalogue["objid"]).astype(str)) for part in (train, test)]
+    shared = sorted(ids[0] & ids[1])
+    if shared and not _only_numbered(train, test):
+        raise ValueError(
+            f"{len(shared)} objects are in the training set and in the test set (objid {shared[0]} first): take two "
+            "parts of one `split`, or give the objects of two sets an `objid` of their own"
+        )
+    return y_train, y_test
+
+
+def _only_numbered(train, test):
+    """Whether ids are the numbers that rows without an id get, and the first row of each is of another object."""
+    numbered = [np.array_equal(np.asarray(part.catalogue["objid"]), np.arange(len(part))) for part in (train, test)]
+    return all(numbered) and not np.array_equal(train.read([0]), test.read([0]))
