@@ -5,9 +5,10 @@ import torch
 from fastai.callback.core import Callback, CancelValidException
 from torch import nn
 
+from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.dataloaders import CutoutDataLoaders
-from astro_ssl_nb.learners import SeededDropout, class_learner
-from astro_ssl_nb.probes import as_linear_layer, linear_probe
+from astro_ssl_nb.learners import class_learner
+from astro_ssl_nb.probes import as_linear_layer, linear_probe, refitted
 from astro_ssl_nb.representations import forward
 
 # Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS. With more than
@@ -40,10 +41,10 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     """A classifier fine-tuned on a few labelled cutouts, in one call.
 
     Pretrained weights are moved in three steps that a handful of labels can bear: the head is the linear probe on the
-    frozen features, and stays it; below the head, the last stage is trained before the whole network, early stages the
-    slowest; and the result lies a quarter of the way back to the weights before (Wortsman et al. 2022,
-    arXiv:2109.01903), in the place of stopping early, for which no labels are left. Without weights the network is
-    trained from scratch for the same number of steps.
+    frozen features, fitted to many views of each label, and stays it; below the head, the last stage and all norms are
+    trained before the whole network, early stages the slowest; and the result lies a quarter of the way back to the
+    weights before (Wortsman et al. 2022, arXiv:2109.01903), in the place of stopping early, for which no labels are
+    left. Without weights the network is trained from scratch for the same number of steps.
 
     Parameters
     ----------
@@ -55,13 +56,18 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     arch : str, optional
         As in `class_learner`.
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
-        A saved backbone keeps the constants of its own.
+        A saved backbone brings its own, as in `embed`.
     seed : int, default=0
 
     Returns
     -------
     Learner
         `learn.dls.vocab` names the outputs; `learn.get_preds(dl=learn.dls.test_dl(cutouts))` gives probabilities.
+
+    Raises
+    ------
+    ValueError
+        As `class_learner`.
 
     Examples
     --------
@@ -74,13 +80,12 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     """
     # Epochs of a handful of images would be all overhead: they are repeated to fill one.
     rows = np.resize(np.arange(len(labelled)), max(len(labelled), STEPS * BATCH))
+    if weights not in (None, "imagenet") and isinstance(stretch, str):
+        stretch = read_card(weights)["stretch"].kind
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
-    # Dropout draws from torch's global generator: seeded here, once for all steps, and given back as it was.
-    learn.remove_cb(SeededDropout)
-    with torch.random.fork_rng(devices=[]), learn.no_bar(), learn.no_logging():
-        torch.manual_seed(seed)
+    with learn.no_bar(), learn.no_logging():
         if weights is None:
             learn.fit_one_cycle(EPOCHS, SCRATCH_RATE)
         else:
@@ -97,10 +102,17 @@ def finetuned_probabilities(train, subset, test, label, **options):
 
 
 def _probe_head(learn, labelled, label, seed):
-    """The linear probe on the features of the learner's backbone, as a layer."""
+    """The linear probe on the features of the learner's backbone, as a layer.
+
+    It has chosen its strength on the labels as they are; the plane is laid through as many views as training will see.
+    """
     names = labelled.labels(label)
     size = int(np.unique(names, return_counts=True)[1].min())
     probe = linear_probe(size, seed).fit(forward(learn.model[0], labelled, learn.dls.stretch), names)
+    with torch.inference_mode():
+        views = [(learn.model[0](x).cpu(), y.cpu()) for x, y in learn.dls.train]
+    features, targets = (torch.cat(parts).numpy() for parts in zip(*views, strict=True))
+    probe = refitted(probe, features, probe.classes_[targets], len(names))
     weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))
     head = nn.Linear(weight.shape[1], len(weight))
     head.load_state_dict({"weight": weight, "bias": bias})

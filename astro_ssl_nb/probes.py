@@ -1,6 +1,7 @@
 """Frozen probes: scikit-learn classifiers on features or columns, with what they choose chosen within their labels."""
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -39,11 +40,27 @@ def linear_probe(size, seed, *, columns=False, gaps=False):
     return make_pipeline(*_prepared(gaps), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
+def refitted(probe, x, y, n_labels):
+    """A fitted `linear_probe` fitted anew, with the strength that it has chosen, to views of its labels.
+
+    Parameters
+    ----------
+    probe : fitted Pipeline of `linear_probe`
+    x, y : features (n, D) of the views, and their classes
+    n_labels : int
+        The labels that they are views of: all views of one weigh as much as it did.
+    """
+    chosen = getattr(probe[-1], "best_estimator_", probe[-1])
+    model = clone(chosen).set_params(C=chosen.C * n_labels / len(x))
+    return make_pipeline(*(clone(step) for _, step in probe.steps[:-1]), model).fit(x, y)
+
+
 def knn_probe(size, seed, *, gaps=False):
     """k nearest neighbours, k chosen by cross-validation, unfitted; the arguments are those of `linear_probe`."""
+    # By distance: of neighbours that count alike, a tie would go to the class whose name comes first.
     in_fold = size - -(-size // min(5, size)) if size > 1 else 1
     grid = {"n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
-    return make_pipeline(*_prepared(gaps), _searched(KNeighborsClassifier(1), grid, size, seed))
+    return make_pipeline(*_prepared(gaps), _searched(KNeighborsClassifier(1, weights="distance"), grid, size, seed))
 
 
 def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False, gaps=False):

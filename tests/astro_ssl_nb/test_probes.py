@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from astro_ssl_nb.probes import as_linear_layer, frozen_probabilities, linear_probe, refitted
+
+
+@pytest.fixture
+def clouds():
+    """Features of 3 overlapping classes: few labels, and many to test."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 1, (3, 6))
+    y, y_test = np.repeat([0, 1, 2], 5), np.repeat([0, 1, 2], 100)
+    return centres[y] + rng.normal(0, 1, (15, 6)), y, centres[y_test] + rng.normal(0, 1, (300, 6))
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn"])
+def test_a_probe_does_not_care_what_classes_are_called(clouds, probe):
+    x, y, x_test = clouds
+    said = []
+    for names in (np.array(["A", "B", "C"]), np.array(["C", "B", "A"])):
+        probabilities = frozen_probabilities(probe, x, names[y], x_test, size=5, seed=0)
+        said.append([list(names).index(name) for name in np.unique(names)[probabilities.argmax(1)]])
+    assert np.mean(np.array(said[0]) == said[1]) > 0.99  # what is left are ties of one object
+
+
+def test_views_that_are_the_labels_themselves_give_the_probe_itself(clouds):
+    x, y, _ = clouds
+    probe = linear_probe(5, seed=0).fit(x, y)
+    eight_times = refitted(probe, np.tile(x, (8, 1)), np.tile(y, 8), len(x))
+    for one, other in zip(as_linear_layer(probe), as_linear_layer(eight_times), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
