@@ -59,7 +59,7 @@ def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
     zoom : float, default=1.3
         Largest factor by which an object grows or shrinks; drawn evenly in its logarithm.
     gain : float, default=0.2
-        Scatter of a factor on each channel, and of another on all of them.
+        Scatter of a factor on all channels of an image; one on each channel scatters half as much.
     noise : float, default=0.1
         Largest standard deviation of the noise added to an image.
     """
@@ -79,7 +79,10 @@ def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
 
 
 def at_any_distance(x, rng):
-    """Turn, shift, rotate and zoom each image of a batch, and add noise: for properties that a distance leaves alone.
+    """Turn, shift, rotate, zoom and dim each image of a batch, and add noise: for properties that hold at any distance.
+
+    Channels are dimmed apart by some per cent, more than colours strictly bear: filters and calibrations of other
+    surveys differ by as much, and a network that serves them should not read colours more finely than that.
 
     Parameters and result are those of `turn_and_shift`; see `SCALE_FREE` for the properties.
 

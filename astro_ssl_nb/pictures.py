@@ -9,7 +9,7 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from scipy.ndimage import gaussian_filter
 
-from astro_ssl_nb.stretch import lupton_rgb
+from astro_ssl_nb.stretch import colour_planes, lupton_rgb
 
 # Okabe & Ito (2008), the palette that colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -79,22 +79,6 @@ def rgb(images, bands):
     return lupton_rgb(torch.from_numpy(flux)).numpy().transpose(0, 2, 3, 1)
 
 
-def colour_planes(bands):
-    """Which planes to show as red, green and blue: i, r, g, or else the last, middle and first, from red to blue.
-
-    Examples
-    --------
-    >>> colour_planes("ugriz"), colour_planes("grz"), colour_planes("RGB")
-    ([3, 2, 1], [2, 1, 0], [0, 1, 2])
-    """
-    bands = list(bands)
-    if bands == list("RGB"):
-        return [0, 1, 2]
-    if set("irg") <= set(bands):
-        return [bands.index(band) for band in "irg"]
-    return [len(bands) - 1, len(bands) // 2, 0]
-
-
 @in_course_style
 def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
     """A contact sheet of cutouts as colour pictures.
@@ -155,7 +139,8 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     x, *targets = batch
     x = x[:max_n].detach().cpu().numpy()
     low, high = np.percentile(x, 1), np.percentile(x, 99.5)
-    planes = colour_planes(loader.stretch.bands)
+    stretch = loader.stretch  # whose channels are red, green and blue already, unless they are bands
+    planes = [0, 1, 2] if stretch.kind == "rgb" else colour_planes(stretch.bands)
     pictures = ((x[:, planes] - low) / (high - low)).clip(0, 1).transpose(0, 2, 3, 1)
     outputs = [*targets, *([] if predictions is None else [predictions])]
     titles = ["\n→ ".join(loader.describe(output[i]) for output in outputs) for i in range(len(pictures))]

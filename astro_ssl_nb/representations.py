@@ -19,6 +19,7 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
         Used only where `weights` is None.
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
         A saved backbone brings its own: fluxes are stretched as in its training, pictures with constants of their set.
+        Any other is fitted to these cutouts: for two sets that are to be compared, give `Stretch.fit` of one to both.
     bs : int, default=256
     seed : int, default=0
         Of random weights.
@@ -68,8 +69,7 @@ def forward(model, cutouts, stretch, *, bs=256):
     model = model.eval().to(device, memory_format=torch.channels_last)
     found = None
     with torch.inference_mode():
-        for start in range(0, len(cutouts), bs):
-            images = cutouts.read(np.arange(start, min(start + bs, len(cutouts))))
+        for start, images in cutouts.blocks(bs):
             output = model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy()
             if found is None:  # one array from the start: to join pieces at the end would take twice the memory
                 found = np.empty((len(cutouts), *output.shape[1:]), output.dtype)

@@ -37,10 +37,26 @@ def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
     return rgb / rgb.amax(-3, keepdim=True).clamp(min=1)
 
 
+def colour_planes(bands):
+    """Which planes to show as red, green and blue: i, r, g, or else the last, middle and first, from red to blue.
+
+    Examples
+    --------
+    >>> colour_planes("ugriz"), colour_planes("grz"), colour_planes("RGB")
+    ([3, 2, 1], [2, 1, 0], [0, 1, 2])
+    """
+    bands = list(bands)
+    if bands == list("RGB"):
+        return [0, 1, 2]
+    if set("irg") <= set(bands):
+        return [bands.index(band) for band in "irg"]
+    return [len(bands) - 1, len(bands) // 2, 0]
+
+
 def pixel_noise(images, axis):
     """Standard deviation of the noise of the pixels, over some axes of images of shape (..., H, W).
 
-    Half the scatter of neighbouring pixels' differences is noise, whatever the objects are.
+    Half the variance of neighbouring pixels' differences is noise, whatever the objects are.
     """
     return np.median(np.abs(np.diff(images, axis=-1)), axis=axis) / 0.6745 / np.sqrt(2)
 
@@ -51,6 +67,18 @@ class Stretch:
 
     Fit it on the training images with `Stretch.fit`; calling it turns a batch of images into network input of zero
     mean and unit variance a channel.
+
+    Parameters
+    ----------
+    kind : {"rgb", "bands"}
+    bands : tuple of str
+        Of the channels, in their order.
+    planes : tuple of int
+        Where a set has them.
+    noise : tuple of float
+        Of a pixel, a channel, in the unit of the images: what "bands" divides by, before asinh.
+    mean, std : tuple of float
+        Of the channels after that.
 
     Examples
     --------
@@ -79,28 +107,30 @@ class Stretch:
         ----------
         cutouts : CutoutSet
         kind : {"rgb", "bands"}, default="rgb"
-            "rgb" shows i, r, g (or the three planes of pictures) as red, green, blue by Lupton's method; "bands" keeps
-            every band as a channel, asinh in units of its own pixel noise.
+            "rgb" shows i, r, g, or the planes of a set that has three others, as red, green, blue (`colour_planes`) by
+            Lupton's method; "bands" keeps every band as a channel, asinh in units of its own pixel noise.
 
         Raises
         ------
         ValueError
-            If the kind is unknown, "rgb" is asked of bands that lack i, r or g, or pixels of the sample are not finite.
+            If the set is empty or the kind unknown, "rgb" is asked of bands that lack i, r or g and are not three, or
+            pixels of the sample are not finite.
         """
         if kind not in STRETCHES:
             raise ValueError(f"unknown stretch {kind!r}: use one of {', '.join(map(repr, STRETCHES))}")
+        if not len(cutouts):
+            raise ValueError("the set is empty: there is nothing to fit a stretch to")
         bands = cutouts.bands
-        wanted = bands
+        planes = tuple(range(len(bands)))
         if kind == "rgb":
-            wanted = bands if len(bands) == 3 and not set("irg") <= set(bands) else ("i", "r", "g")
-            if not set(wanted) <= set(bands):
+            if len(bands) != 3 and not set("irg") <= set(bands):
                 raise ValueError(f"stretch 'rgb' needs the bands i, r, g; this set has {' '.join(bands)}: use 'bands'")
+            planes = tuple(colour_planes(bands))
         rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:sample])
         images = cutouts.read(rows)
-        planes = tuple(bands.index(band) for band in wanted)
         _refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
         noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
-        raw = cls(kind, tuple(wanted), planes, tuple(float(max(n, 1e-6)) for n in noise))
+        raw = cls(kind, tuple(bands[k] for k in planes), planes, tuple(float(max(n, 1e-6)) for n in noise))
         channels = raw._compress(torch.from_numpy(images))
         _refuse_nonfinite(channels.isfinite().numpy(), rows)
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)

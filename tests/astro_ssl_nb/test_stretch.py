@@ -66,3 +66,11 @@ def test_fluxes_keep_the_constants_of_training_and_pictures_do_not(blobs):
     assert stretch.refit(picture).mean != stretch.mean
     with pytest.raises(ValueError, match="trained on 5 channels"):
         ssl.Stretch.fit(blobs, "bands").refit(picture)
+
+
+def test_three_other_bands_are_shown_from_red_to_blue():
+    rng = np.random.default_rng(0)
+    cutouts = ssl.CutoutSet.from_arrays(rng.normal(0, 1, (9, 3, 8, 8)), Table({"objid": np.arange(9)}), bands="grz")
+    assert ssl.Stretch.fit(cutouts).bands == ("z", "r", "g")
+    with pytest.raises(ValueError, match="the set is empty"):
+        ssl.embed(None, cutouts[:0], arch="resnet10t")
