@@ -1,5 +1,6 @@
 """The files of a CutoutSet: how a card and a catalogue are written and read, and whether a file is still the same."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,28 @@ def file_state(path):
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def file_digest(path):
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def class_column(catalogue):
+    """Name of the column with the classes of a catalogue: `class`, else `label`; None without either.
+
+    >>> from astropy.table import Table
+    >>> class_column(Table({"label": ["a"], "objid": [1]}))
+    'label'
+    """
+    return next((name for name in ("class", "label") if name in catalogue.colnames), None)
+
+
+def flush(path):
+    """Have the system put on disk what was written to a file, so that a power cut does not take it."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
 def write_catalogue(catalogue, path):
     """Write a catalogue as Parquet; masked numbers are stored as NaN or 0 under their mask, never as a sentinel."""
     clean = catalogue.copy()
@@ -45,4 +68,5 @@ def write_card(card, folder):
     """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
     part = Path(folder) / "card.json.part"
     part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
+    flush(part)
     os.replace(part, Path(folder) / "card.json")
