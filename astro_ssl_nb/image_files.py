@@ -1,10 +1,14 @@
-"""Image files of one's own, JPEG, PNG, TIFF or FITS, as arrays of planes."""
+"""Image files of one's own, FITS or pictures, as arrays of planes."""
 
 import numpy as np
 from astropy.io import fits
 from PIL import Image
 
-FITS_NAMES = (".fits", ".fits.gz", ".fits.bz2", ".fit", ".fz")
+# What is read as FITS, by what the file begins with: names lie, and Pillow's FITS is upside down and has one plane.
+FITS, PACKED = b"SIMPLE", (b"\x1f\x8b", b"BZh")
+# Pillow knows many more, and hands some to other programs (PostScript to Ghostscript): not with files of strangers.
+PICTURES = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
+KINDS = "FITS, JPEG, PNG, TIFF, WebP, GIF or BMP"
 
 
 def read_image(path, size, crop):
@@ -13,31 +17,60 @@ def read_image(path, size, crop):
     Parameters
     ----------
     path : pathlib.Path
+        FITS, also packed with gzip or bzip2, or JPEG, PNG, TIFF, WebP, GIF or BMP; what it is is read from the file and
+        not from its name.
     size : int
-        Pixels a side of the result.
+        Pixels a side of the result, 1 or more.
     crop : float
-        The central fraction of each side to keep.
+        The central fraction of each side to keep, above 0 and at most 1.
 
     Returns
     -------
     ndarray of shape (planes, size, size)
-        uint8 in red, green and blue for a picture of 8 bits; else float32, with the flux that was in the file.
+        uint8 in red, green and blue, first row on top, for a picture of at most 8 bits a colour. float32 for FITS, with
+        the first row of the array first, as in the file, and for grey pictures of more bits, which have one plane:
+        their total flux is that of the part which was kept.
 
     Raises
     ------
     ValueError
-        If the file holds no such image.
+        If `size` or `crop` is out of range, the file holds no such image, or it has colours of more than 8 bits.
     """
+    check_size(size, crop)
     try:
-        if path.name.lower().endswith(FITS_NAMES):
+        with open(path, "rb") as file:
+            head = file.read(32)
+        if head.startswith((FITS, *PACKED)):
             return _resize_flux(_fits_planes(path), size, crop)
-        with Image.open(path) as picture:
+        with Image.open(path, formats=PICTURES) as picture:
             # As RGB, pixels of more than 8 bits would be cut off at 255.
             if picture.mode.startswith(("I", "F")):
                 return _resize_flux(np.asarray(picture)[None], size, crop)
+            bits = _bits(picture, head)
+            if bits > 8:
+                raise ValueError(
+                    f"it has colours of {bits} bits, of which 8 would be left: save each band as FITS or as 16-bit grey"
+                )
             return np.asarray(_resize(picture.convert("RGB"), size, crop)).transpose(2, 0, 1)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a JPEG, PNG or FITS image: {error}") from error
+        raise ValueError(f"{path} cannot be read as an image ({KINDS}): {error}") from error
+
+
+def check_size(size, crop):
+    """Raise a ValueError unless images can be cropped and resized so."""
+    if not size >= 1:
+        raise ValueError(f"size={size} pixels a side: use 1 or more")
+    if not 0 < crop <= 1:
+        raise ValueError(f"crop={crop}: give the share of each side to keep, above 0 and at most 1")
+
+
+def _bits(picture, head):
+    """Bits a colour in the file; Pillow opens 16 of them as 8 without a word."""
+    if picture.format == "PNG":
+        return head[24]  # https://www.w3.org/TR/png-3/#11IHDR
+    if picture.format == "TIFF":
+        return int(np.max(picture.tag_v2.get(258, 1)))  # the tag BitsPerSample
+    return 8
 
 
 def check_alike(paths, images):
