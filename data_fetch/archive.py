@@ -5,10 +5,10 @@ import io
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from astropy.io import votable
@@ -20,11 +20,14 @@ from astroquery.vizier import VizierClass
 from data_fetch.answers import AnswerError, read_answer
 from data_fetch.folder import write_atomically
 from data_fetch.frames import Frame, FrameError
-from data_fetch.transport import ArchiveError, RequestError, ask, limited_adapter
+from data_fetch.transport import ArchiveError, RequestError, ask, limit_answers, limited_adapter
 
 SDSS: dict = {"skyserver": "https://skyserver.sdss.org", "sas": "https://data.sdss.org/sas", "queries_per_minute": 60}
 VIZIER = "https://vizier.cds.unistra.fr"
 MAX_QUERY = 1500  # characters of SQL: it travels in a GET request, whose length the server limits
+MOST_FRAME, MOST_TABLE = 64e6, 1e9  # bytes of an answer: a packed frame has 3.4e6, 500,000 rows half of the other
+# An answer may take this many times as long as a silence. A frame in ten minutes is 6 kB/s: slower, no set gets done.
+PATIENCE = 10
 NOT_THERE = (403, 404, 410)  # HTTP statuses that will be the same tomorrow
 
 # astroquery keeps its addresses in global settings, and its session is not made for threads.
@@ -50,10 +53,13 @@ class Archive:
     max_rows : int, default=500000
         Where the server cuts an answer to SQL off without saying so.
     timeout : float, default=60
-        Seconds of silence after which a request for a frame is given up; SQL may take ten times as long.
+        Seconds of silence after which a request for a frame is given up; SQL may take ten times as long. An answer that
+        keeps coming is given up after ten times as long.
     backoff : float, default=0.5
         Seconds: after a failure, waits 0, 2, 4, 8, ... times as long before asking again, unless the server says how
         long. More is kinder to an archive that is slow to recover.
+    auth : (str, str), optional
+        User and password of a mirror that asks for them.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Archive:
     max_rows: int = 500_000
     timeout: float = 60
     backoff: float = 0.5
+    auth: tuple[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         adapter = limited_adapter()
@@ -72,7 +79,10 @@ class Archive:
         self._frames = requests.Session()
         self._frames.headers["User-Agent"] = self._sdss._session.headers["User-Agent"]
         self._vizier = _Vizier(self.vizier_url)
-        for session in (self._sdss._session, self._vizier._session, self._frames):
+        sessions = {self._sdss._session: MOST_TABLE, self._vizier._session: MOST_TABLE, self._frames: MOST_FRAME}
+        for session, most in sessions.items():
+            limit_answers(session, most, PATIENCE * self.timeout)
+            session.auth = self.auth
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)
         self._turn, self._next_query = threading.Lock(), 0.0
@@ -108,27 +118,25 @@ class Archive:
             raise ArchiveError(f"a query of {len(sql)} characters is too long for SkyServer: the limit is {MAX_QUERY}")
         key = hashlib.sha256(f"{self.name} dr{self.release} {sql}".encode()).hexdigest()[:20]
         kept = None if folder is None else Path(folder) / f"{key}.csv"
-        if kept is not None and kept.exists():
-            try:
-                return read_answer(kept.read_text(), columns, max_rows=self.max_rows)
-            except (AnswerError, ArchiveError, UnicodeDecodeError):
-                kept.unlink()  # damaged since: only checked answers are kept
+
+        def read(body):
+            return read_answer(body.decode(), columns, max_rows=self.max_rows)
 
         def check(body, same):
             text = body.decode("utf-8", "replace")
             try:
-                return text, read_answer(text, columns, max_rows=self.max_rows, believe=same)
+                return text.encode(), read_answer(text, columns, max_rows=self.max_rows, believe=same)
             except ArchiveError as error:
                 raise type(error)(f"{self.skyserver} {error}. The query was: {sql}") from error
 
-        try:
-            with self._turn:
-                text, table = ask(self.skyserver, lambda: self._send(sql), check, AnswerError, self.backoff)
-        except RequestError as error:
-            raise ArchiveError(f"{self.skyserver} {error}. The query was: {sql}") from error
-        if kept is not None:
-            write_atomically(kept, text.encode())
-        return table
+        def fetch():
+            try:
+                with self._turn:
+                    return ask(self.skyserver, lambda: self._send(sql), check, AnswerError, self.backoff)
+            except RequestError as error:
+                raise ArchiveError(f"{self.skyserver} {error}. The query was: {sql}") from error
+
+        return _kept_or_fetched(kept, read, fetch)
 
     def _send(self, sql):
         time.sleep(max(0.0, self._next_query - time.monotonic()))
@@ -136,7 +144,7 @@ class Archive:
             # A query may run for ten minutes on SkyServer. Its cache would keep an error page for a week.
             with _astroquery, conf.set_temp("skyserver_baseurl", self.skyserver):
                 return self._sdss.query_sql_async(
-                    sql, timeout=(15, 10 * self.timeout), data_release=self.release, cache=False
+                    sql, timeout=(15, PATIENCE * self.timeout), data_release=self.release, cache=False
                 )
         finally:
             if self.queries_per_minute:
@@ -163,26 +171,22 @@ class Archive:
             If VizieR cannot be reached, or answers with something else.
         """
         kept = None if folder is None else Path(folder) / f"{hashlib.sha256(catalogue.encode()).hexdigest()[:20]}.vot"
-        if kept is not None and kept.exists():
-            try:
-                return _read_votable(kept.read_bytes())
-            except AnswerError:
-                kept.unlink()
 
         def send():
             # astroquery's cache would keep an error page for a week.
             with _astroquery, cache_conf.set_temp("cache_active", False):
                 return self._vizier.get_catalogs_async(catalogue)
 
-        try:
-            body, tables = ask(
-                self.vizier_url, send, lambda body, _: (body, _read_votable(body)), AnswerError, self.backoff
-            )
-        except RequestError as error:
-            raise ArchiveError(f"{self.vizier_url} {error}. The catalogue was: {catalogue}") from error
-        if kept is not None:
-            write_atomically(kept, body)
-        return tables
+        def check(body, _):
+            return body, _read_votable(body)
+
+        def fetch():
+            try:
+                return ask(self.vizier_url, send, check, AnswerError, self.backoff)
+            except RequestError as error:
+                raise ArchiveError(f"{self.vizier_url} {error}. The catalogue was: {catalogue}") from error
+
+        return _kept_or_fetched(kept, _read_votable, fetch)
 
     def frame_url(self, run, camcol, field, band, *, rerun=301):
         """The address of a frame, by astroquery's scheme for this release."""
@@ -193,14 +197,22 @@ class Archive:
         return container._target
 
     def frame_path(self, run, camcol, field, band, folder, *, rerun=301):
-        """Where `frame` keeps a frame: below `folder`, apart from those of other archives and releases."""
+        """Where `read_frame` keeps a frame: below `folder`, apart from those of other archives and releases."""
         archive = "".join(c if c.isalnum() else "-" for c in self.name.split("://")[-1])
         run, rerun, camcol, field = map(int, (run, rerun, camcol, field))  # text from an archive could lead anywhere
         name = f"frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
         return Path(folder) / f"{archive}-dr{self.release}" / str(rerun) / str(run) / str(camcol) / name
 
-    def frame(self, run, camcol, field, band, folder, *, rerun=301):
-        """Fetch one frame unless it is in `folder` already, and return its path.
+    def read_frame(self, run, camcol, field, band, folder, *, rerun=301, stop=None):
+        """Fetch one frame unless it is in `folder` already, and return the `Frame`.
+
+        Parameters
+        ----------
+        run, camcol, field, rerun : int
+        band : str
+        folder : path-like
+        stop : threading.Event, optional
+            Set when nobody wants the frame any more: then nothing is asked or waited for.
 
         Raises
         ------
@@ -209,18 +221,7 @@ class Archive:
         ArchiveError
             If the archive cannot be reached.
         """
-        self.read_frame(run, camcol, field, band, folder, rerun=rerun)
-        return self.frame_path(run, camcol, field, band, folder, rerun=rerun)
-
-    def read_frame(self, run, camcol, field, band, folder, *, rerun=301):
-        """Like `frame`, but return the `Frame`: unpacking is the only full check, and too dear to do twice."""
         which = {"run": run, "camcol": camcol, "field": field, "band": band}
-        path = self.frame_path(run, camcol, field, band, folder, rerun=rerun)
-        if path.exists():
-            try:
-                return Frame.decode(path.read_bytes(), **which)
-            except FrameError:
-                path.unlink()
         url = self.frame_url(run, camcol, field, band, rerun=rerun)
 
         def check(body, same):
@@ -230,17 +231,20 @@ class Archive:
                 raise FrameError("holds pixels that are not finite")
             return body, frame
 
-        try:
-            packed, frame = ask(
-                url, lambda: self._frames.get(url, timeout=(15, self.timeout)), check, FrameError, self.backoff
-            )
-        except RequestError as error:
-            again = error.status not in NOT_THERE
-            reason = f"answered HTTP {error.status}" if error.status else str(error)
-            advice = ": run the same command again later" if again else ""
-            raise FrameError(f"{url} {reason}{advice}", again=again) from error
-        write_atomically(path, packed)
-        return frame
+        def send():
+            return self._frames.get(url, timeout=(15, self.timeout))
+
+        def fetch():
+            try:
+                return ask(url, send, check, FrameError, self.backoff, stop)
+            except RequestError as error:
+                again = error.status not in NOT_THERE
+                reason = f"answered HTTP {error.status}" if error.status else str(error)
+                advice = ": run the same command again later" if again else ""
+                raise FrameError(f"{url} {reason}{advice}", again=again) from error
+
+        path = self.frame_path(run, camcol, field, band, folder, rerun=rerun)
+        return _kept_or_fetched(path, lambda body: Frame.decode(body, **which), fetch)
 
 
 class _Vizier(VizierClass):
@@ -252,6 +256,19 @@ class _Vizier(VizierClass):
 
     def _server_to_url(self, return_type="votable"):
         return f"{self._url}/viz-bin/{return_type}"
+
+
+def _kept_or_fetched(path, read, fetch):
+    """What `read` makes of the bytes kept at a path, if any; else what `fetch` gives, and then its bytes are kept."""
+    if path is not None and path.exists():
+        try:
+            return read(path.read_bytes())
+        except (AnswerError, ArchiveError, FrameError, UnicodeDecodeError):
+            path.unlink(missing_ok=True)  # damaged since: only what was checked is kept
+    body, found = fetch()
+    if path is not None:
+        write_atomically(path, body)
+    return found
 
 
 def _read_votable(body):
@@ -276,7 +293,8 @@ def open_archive(name="practice", *, release=17):
     ----------
     name : {"practice", "sdss"} or URL, default="practice"
         The simulated sky, which runs on this computer; the real SDSS; or a mirror that serves SkyServer and VizieR
-        at URL and frames at URL/sas.
+        at URL and frames at URL/sas. Its user and password, as in https://user:password@host, are sent to it but
+        written nowhere.
     release : int, default=17
         SDSS data release.
 
@@ -307,7 +325,9 @@ def open_archive(name="practice", *, release=17):
     elif name == "sdss":
         yield Archive("sdss", **SDSS, release=release)
     elif urlsplit(name).scheme in ("http", "https") and urlsplit(name).netloc:
-        url = name.rstrip("/")
-        yield Archive(url, url, f"{url}/sas", release, url)
+        parts = urlsplit(name.rstrip("/"))
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+        yield Archive(url, url, f"{url}/sas", release, url, auth=auth)
     else:
         raise ArchiveError(f"unknown archive {name!r}: use practice, sdss or a URL")

@@ -1,6 +1,7 @@
 """From a request to a CutoutSet: fetch it, and go on where a killed run stopped."""
 
 import platform
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from data_fetch.plans import Request, fields_of, make_plan
 from data_fetch.transport import CONNECTIONS, ArchiveError
 
 AHEAD = 16  # fields that are sent to the workers before the first of them is written
+AHEAD_BYTES = 1e9  # and so much of cutouts, which may be many and large in one field
 GIVE_UP = 5  # fields in a row that fail for a reason that may pass: then it is not the frames but the archive
 
 
@@ -175,35 +177,43 @@ def _cut_fields(the_plan, archive, frames, size, work, done, pool, progress):
     table = the_plan.catalogue
     ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
 
+    # What waits for the archive must not outlive the fetch; other processes do not see the event.
+    stop = threading.Event() if isinstance(pool, ThreadPoolExecutor) else None
+
     def send(number, rows):
         which = {name: int(table[name][rows[0]]) for name in ("run", "rerun", "camcol", "field")}
-        jobs = [(archive, frames, {**which, "band": band}, ra[rows], dec[rows], size) for band in the_plan.bands]
+        jobs = [(archive, frames, {**which, "band": band}, ra[rows], dec[rows], size, stop) for band in the_plan.bands]
         return number, rows, [pool.submit(_cut_frame, *job) for job in jobs]
 
-    ahead, megabytes = deque(), 0
+    def fits(rows):
+        held = sum(len(others) for _, others, _ in ahead)
+        return len(ahead) < AHEAD and 4 * size**2 * len(the_plan.bands) * (held + len(rows)) <= AHEAD_BYTES
+
+    waiting, ahead, megabytes = deque(field for field in fields if field[0] not in done), deque(), 0
     try:
-        for field in [*(field for field in fields if field[0] not in done), *[None] * AHEAD]:
-            if field is not None:
-                ahead.append(send(*field))
+        while waiting or ahead:
             # Fields are written in order, and only so many wait that memory stays flat.
-            if ahead and (field is None or len(ahead) > AHEAD):
-                number, rows, futures = ahead.popleft()
-                results = [future.result() for future in futures]
-                missing = {int(rows[i]): why for result in reversed(results) for i, why in result.problems.items()}
-                passing = any(result.again for result in results)
-                kept = ~np.isin(rows, list(missing))
-                images = np.stack([result.images[kept] for result in results], axis=1)
-                work.add_field(number, images, missing, passing)
-                problems |= missing
-                again |= missing.keys() if passing else set()
-                failures = failures + 1 if passing else 0
-                if failures == GIVE_UP:
-                    raise ArchiveError(f"{GIVE_UP} fields in a row failed, the last because {missing[int(rows[0])]}")
-                megabytes += sum(result.fetched for result in results) / 1e6
-                rate = megabytes / max(bar.format_dict["elapsed"], 1e-3)
-                bar.set_postfix_str(f"{megabytes:,.0f} MB fetched, {rate:.1f} MB/s", refresh=False)
-                bar.update()
+            while waiting and (not ahead or fits(waiting[0][1])):
+                ahead.append(send(*waiting.popleft()))
+            number, rows, futures = ahead.popleft()
+            results = [future.result() for future in futures]
+            missing = {int(rows[i]): why for result in reversed(results) for i, why in result.problems.items()}
+            passing = any(result.again for result in results)
+            kept = ~np.isin(rows, list(missing))
+            images = np.stack([result.images[kept] for result in results], axis=1)
+            work.add_field(number, images, missing, passing)
+            problems |= missing
+            again |= missing.keys() if passing else set()
+            failures = failures + 1 if passing else 0
+            if failures == GIVE_UP:
+                raise ArchiveError(f"{GIVE_UP} fields in a row failed, the last because {missing[int(rows[0])]}")
+            megabytes += sum(result.fetched for result in results) / 1e6
+            rate = megabytes / max(bar.format_dict["elapsed"], 1e-3)
+            bar.set_postfix_str(f"{megabytes:,.0f} MB fetched, {rate:.1f} MB/s", refresh=False)
+            bar.update()
     finally:
+        if stop is not None:
+            stop.set()
         for future in [future for *_, futures in ahead for future in futures]:
             future.cancel()
         bar.close()
@@ -220,12 +230,12 @@ class _Cut:
     fetched: int = 0
 
 
-def _cut_frame(archive, frames, which, ra, dec, size):
-    """The `_Cut` of objects at `ra`, `dec` (deg) in one frame; `which` are the arguments of `Archive.frame`."""
+def _cut_frame(archive, frames, which, ra, dec, size, stop):
+    """The `_Cut` of objects at `ra`, `dec` (deg) in one frame; `which` are the arguments of `Archive.read_frame`."""
     path = archive.frame_path(**which, folder=frames)
     kept = path.exists()
     try:
-        frame = archive.read_frame(**which, folder=frames)
+        frame = archive.read_frame(**which, folder=frames, stop=stop)
     except FrameError as error:
         images = np.full((len(ra), size, size), np.nan, np.float32)
         return _Cut(images, dict.fromkeys(range(len(ra)), str(error)), error.again)

@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
+MOST_UNPACKED = 64_000_000  # bytes; a frame has 12.5 million, and a few kB of bz2 can unpack to many GB
 HDUS = 4  # image, calibration, sky, astrometry
 FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
 BANDS = "ugriz"
@@ -73,7 +74,7 @@ class Frame:
         """
         try:
             with _unpacking:
-                unpacked = bz2.decompress(packed)
+                unpacked = _unpack(packed)
         except (OSError, ValueError) as error:
             raise FrameError(f"is not a whole bz2 file ({error}); it starts with {packed[:40]!r}") from error
         try:
@@ -133,3 +134,22 @@ class Frame:
         finite = np.isfinite(images).all(axis=(1, 2))
         reasons = np.where(inside, "pixels that are not finite", "the cutout leaves the frame")
         return images, {int(row): str(reasons[row]) for row in np.flatnonzero(~finite)}
+
+
+def _unpack(packed):
+    """Like bz2.decompress, several streams behind each other too, but within bounds."""
+    parts, left = [], MOST_UNPACKED
+    while packed:
+        stream = bz2.BZ2Decompressor()
+        try:
+            parts.append(stream.decompress(packed, max_length=left))
+        except OSError:
+            if parts:
+                break  # what follows a whole stream need not be one
+            raise
+        left -= len(parts[-1])
+        if not stream.eof:
+            why = f"it unpacks to more than {MOST_UNPACKED:,} bytes" if left <= 0 else "it ends too early"
+            raise ValueError(why)
+        packed = stream.unused_data
+    return b"".join(parts)

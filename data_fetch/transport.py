@@ -1,15 +1,18 @@
 """Asking a server politely, until its answer can be used or it has had its chances."""
 
+import threading
 import time
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import InvalidHeader, MaxRetryError
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 from urllib3.util import Retry
 
 CONNECTIONS = 4
+REDIRECTS = 5  # more than a mirror that moved has; a server that sends us in a circle is left soon
 LONGEST_WAIT = 600  # seconds; a server that asks for more is better tried on another day
-# Six attempts at a busy server, three at one that sends rubbish.
+# Six attempts at a busy server or one that is away for a moment, three at one that sends rubbish.
 RETRY = Retry(total=5, other=2, status_forcelist=(429, 502, 503, 504))
 
 
@@ -40,7 +43,43 @@ def limited_adapter():
     return HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=0, pool_block=True)
 
 
-def ask(url, send, check, bad, backoff):
+def limit_answers(session, most, seconds):
+    """Have a session follow few redirects, and give up a body that is too long or takes too long with a RequestError.
+
+    A time limit for silence alone is none for a server that sends a byte a minute.
+
+    Parameters
+    ----------
+    session : requests.Session
+    most : float
+        Bytes of a body, unpacked if the server packed it.
+    seconds : float
+        From the end of the headers to the end of the body.
+    """
+
+    def read(response, **_):
+        deadline, parts, size = time.monotonic() + seconds, [], 0
+        try:
+            # read1 gives what has come so far; read would wait for all that it was asked for.
+            while part := response.raw.read1(1 << 16, decode_content=True):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise RequestError(f"sent more than {most / 1e6:,.0f} MB")
+                if time.monotonic() > deadline:
+                    raise RequestError(f"took more than {seconds:g} seconds to send its answer")
+        except BaseException:
+            response.close()  # gives the connection back to the pool, which would else run out of them
+            raise
+        # Where requests itself keeps a body that it has read.
+        response._content, response._content_consumed = b"".join(parts), True
+        return response
+
+    session.max_redirects = REDIRECTS
+    session.hooks["response"].insert(0, read)  # before one of astroquery, which looks at the body
+
+
+def ask(url, send, check, bad, backoff, stop=None):
     """Send a request, again if need be, and return what `check` makes of the answer.
 
     Parameters
@@ -56,49 +95,65 @@ def ask(url, send, check, bad, backoff):
         What `check` raises when the body is not what was asked for.
     backoff : float
         Seconds: the waits are 0, 2, 4, 8, ... times as long, unless the server asks for another.
+    stop : threading.Event, optional
+        Once it is set nothing is sent any more, and no wait goes on.
 
     Raises
     ------
     RequestError
-        If there is no usable answer after all attempts, or the server refuses.
+        If there is no usable answer after all attempts, the server refuses, or `stop` is set.
     ArchiveError
         If the server cannot be reached.
     """
-    retry, before = RETRY.new(backoff_factor=backoff), None
+    retry, before, stop = RETRY.new(backoff_factor=backoff), None, stop or threading.Event()
     while True:
-        busy = None
+        if stop.is_set():
+            raise RequestError("was not asked any more, because the fetch has ended")
+        busy, failure = None, None
         try:
             response = send()
+        except RequestError as error:
+            failure = error
+        except (requests.RequestException, HTTPError, ValueError) as error:
+            failure = _failure(url, error)
+        else:
             if response.status_code == 200:
                 same, before = response.content == before, response.content
-                return check(response.content, same)
-            start = " ".join(response.text[:500].split())[:100]
-            failure: Exception = RequestError(f"answered HTTP {response.status_code} ({start!r})", response.status_code)
-            if response.status_code not in retry.status_forcelist:
-                raise failure
-            busy = response.raw
-        except requests.RequestException as error:
-            if _broke_off(error):
-                failure = RequestError(f"broke off its answer ({type(error).__name__})")
+                try:
+                    return check(response.content, same)
+                except bad as error:
+                    failure = RequestError(str(error))
             else:
-                failure = ArchiveError(
-                    f"{url} cannot be reached ({type(error).__name__}): check the address and the network, then run "
-                    "the same command again; what was fetched is kept"
-                )
-        except bad as error:
-            failure = RequestError(str(error))
+                start = " ".join(response.content[:500].decode("utf-8", "replace").split())[:100]
+                status = response.status_code
+                failure = RequestError(f"answered HTTP {status} ({start!r})", status)
+                if status not in retry.status_forcelist:
+                    raise failure
+                busy = response
+        # Without an error, only the total of attempts counts.
+        patient = busy is not None or isinstance(failure, ArchiveError)
         try:
-            retry = retry.increment("GET", url, response=busy, error=None if busy else failure)
+            retry = retry.increment("GET", url, error=None if patient else failure)
         except MaxRetryError:
             raise failure from None
-        time.sleep(_seconds_to_wait(retry, busy))
+        stop.wait(_seconds_to_wait(retry, busy))
 
 
-def _broke_off(error):
-    """Whether the server could be reached, and then reset the connection, fell silent or stopped half-way."""
-    # What requests raises while it connects wraps a MaxRetryError.
-    aborted = isinstance(error, requests.ConnectionError) and not isinstance(error.args[0], MaxRetryError)
-    return aborted or isinstance(error, requests.ReadTimeout | requests.exceptions.ChunkedEncodingError)
+def _failure(url, error):
+    """What an error of `send` means: the server cannot be reached at all, or one answer of it is of no use."""
+    # What requests raises while it connects wraps a MaxRetryError; behind a redirect, it may be for another server.
+    if isinstance(error, requests.ConnectionError) and error.args and isinstance(error.args[0], MaxRetryError):
+        ours = requests.Request("GET", url).prepare().url  # spelt as requests does it
+        tried = urlsplit(str(getattr(error.request, "url", ours))).netloc
+        if tried != urlsplit(str(ours)).netloc:
+            return RequestError(f"sent us on to {tried}, which cannot be reached ({type(error).__name__})")
+        return ArchiveError(
+            f"{url} cannot be reached ({type(error).__name__}): check the address and the network, then run "
+            "the same command again; what was fetched is kept"
+        )
+    if isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError):
+        return RequestError(f"broke off its answer ({type(error).__name__})")
+    return RequestError(f"gave an answer that cannot be followed or read ({type(error).__name__}: {error})")
 
 
 def _seconds_to_wait(retry, busy):
@@ -107,5 +162,5 @@ def _seconds_to_wait(retry, busy):
     except InvalidHeader:
         asked = None
     if asked is not None and asked > LONGEST_WAIT:
-        raise RequestError(f"answered HTTP {busy.status} and asks to wait more than {LONGEST_WAIT} seconds")
+        raise RequestError(f"answered HTTP {busy.status_code} and asks to wait more than {LONGEST_WAIT} seconds")
     return retry.get_backoff_time() if asked is None else asked

@@ -17,6 +17,7 @@ from .faults import QuietServer
 class Mirror:
     """Passes requests on to an archive, and writes them down in `frames` (names) and `queries` (SQL requests).
 
+    `authorizations` are the headers with which clients named themselves, None for none.
     `faults` maps a pattern of the path to (status, content type, body); `hold` is a pattern
     of paths that wait for an answer until `released` is set.
     All mirrors share one memory of frames, so that none is rendered twice.
@@ -25,7 +26,7 @@ class Mirror:
     _memory = {}
 
     def __init__(self, origin):
-        self.frames, self.queries, self.faults = [], [], {}
+        self.frames, self.queries, self.faults, self.authorizations = [], [], {}, set()
         self.hold, self.reached, self.released = None, threading.Event(), threading.Event()
         mirror = self
 
@@ -40,6 +41,7 @@ class Mirror:
 
             def do_GET(self):
                 mirror._note(self.path)
+                mirror.authorizations.add(self.headers["Authorization"])
                 for pattern, answer in mirror.faults.items():
                     if re.search(pattern, self.path):
                         return self._answer(*answer)

@@ -34,8 +34,9 @@ class Fault:
         Of the answer; a body that is a function gets the true one.
     cut : int, optional
         Close the connection after this share (per cent) of the body.
-    act : {"reset", "stall"}, optional
-        Reset the connection at once, or keep it without a word until the client hangs up.
+    act : {"reset", "stall", "drip"}, optional
+        Reset the connection at once, keep it without a word until the client hangs up, or send byte after byte until
+        then.
     """
 
     status: int = 200
@@ -169,6 +170,13 @@ class FaultyArchive:
         fault = fault or Fault(body=lambda true: true)
         if fault.act == "stall":
             select.select([handler.connection], [], [], 30)
+            handler.close_connection = True
+        elif fault.act == "drip":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000000")
+            handler.end_headers()
+            while not select.select([handler.connection], [], [], 0.02)[0]:
+                handler.wfile.write(b".")
             handler.close_connection = True
         elif fault.act == "reset":
             # Closing with a linger time of zero sends RST instead of FIN.
