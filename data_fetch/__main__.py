@@ -68,12 +68,15 @@ def _export(arguments):
 
 
 def _images(arguments):
-    parser = _parser("images", "Make a data set of your own pictures (JPEG, PNG, FITS) and a table of labels.")
+    parser = _parser(
+        "images", "Make a data set of your own pictures (FITS, JPEG, PNG, TIFF, ...) and a table of labels."
+    )
     parser.add_argument("folder", help="folder of the pictures")
     parser.add_argument("labels", help="table with a column `file`, and any others, such as `class`")
     parser.add_argument("--out", default="data/images", help="folder to fill (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side of a cutout (%(default)s)")
     parser.add_argument("--crop", type=float, default=1.0, help="central share of each side to keep (%(default)s)")
+    parser.add_argument("--pixel-scale", type=float, help="arcsec a pixel of the result (not known)")
     options = parser.parse_args(arguments)
     import data_fetch
 
@@ -94,7 +97,7 @@ def _fetch(arguments):
   ef2, ef4, ef15  galaxies of EFIGI in 2, 4 and 15 classes
   efigi           all of them with their Hubble types, to make those three of
   galaxies        galaxies without labels, large enough to show a shape
-  positions FILE  your own list (CSV, ECSV, FITS, VOTable), with columns ra and dec in degrees and any others
+  positions FILE  your own list (CSV, ECSV, FITS, ...), with columns ra and dec in degrees and any others
 
 other commands, each with --help:
   images FOLDER LABELS  a data set of your own pictures; no archive is asked
@@ -119,7 +122,7 @@ example: python -m data_fetch sgq --archive practice --n 600 --out data/sgq --pl
     )
     parser.add_argument("--frames", help="where frames are kept (the folder `frames` beside --out)")
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and fetch no frame")
-    options = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_intermixed_args(arguments))  # the file of a list may come after the options
 
     # Only now, because importing astropy takes longer than printing the help.
     import data_fetch

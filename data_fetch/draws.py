@@ -53,7 +53,7 @@ def draw(archive, data_set, request, excluded, folder=None):
         number = request.n // max(1, len(data_set.classes))
         table = _draw_class(archive, data_set, condition, number, request, excluded, folder, sql)
         if len(table) < number:
-            raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits))
+            raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits, excluded))
         if label and "class" not in table.colnames:
             table["class"] = label
         tables.append(table)
@@ -86,12 +86,12 @@ def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql)
     return in_hash_order(vstack(found), request.seed)[:n] if found else Table()
 
 
-def _too_few(archive, label, count, asked, mag_limits):
+def _too_few(archive, label, count, asked, mag_limits, excluded):
     what = f"objects of class {label}" if label else "objects"
     limits = f" with {mag_limits[0]:g} <= r <= {mag_limits[1]:g}" if mag_limits else ""
     advice = f"ask for at most that many{' of each class' if label else ''} with --n"
     widen = ", or widen --mag-limits" if mag_limits else ""
-    return f"{archive.name} has {count} {what}{limits}, {asked} were asked for: {advice}{widen}"
+    return f"{archive.name} has {count} {what}{limits}, {asked} were asked for: {advice}{widen}{excluded.advice}"
 
 
 def margin(size):
@@ -144,22 +144,38 @@ class Excluded:
         self.counts = {"by id": 0, "by position": 0} if folders else None
         self._side = size * PIXEL_SCALE
 
+    @property
+    def advice(self):
+        """What to add to an error that too little was found; "" where nothing was left out."""
+        met = sum((self.counts or {}).values())
+        return f"; {met} were found but left out because of --exclude: exclude fewer sets" if met else ""
+
     @cached_property
     def _sets(self):
         """Of each set the ids, the positions that are known, and the distance at which corners may touch."""
-        try:
-            return [self._read(CutoutSet.open(folder)) for folder in self.folders]
-        except (ValueError, KeyError) as error:
-            raise FetchError(f"cannot exclude {', '.join(map(str, self.folders))}: {error}") from error
+        return [self._read(folder) for folder in self.folders]
 
-    def _read(self, cutouts):
+    def _read(self, folder):
+        try:
+            cutouts = CutoutSet.open(folder)
+        except (OSError, ValueError) as error:
+            raise FetchError(f"cannot exclude {folder}: {error}") from error
+        absent = [name for name in ("ra", "dec") if name not in cutouts.catalogue.colnames]
+        if absent:
+            raise FetchError(
+                f"cannot exclude {folder}: its catalogue has no column {' and no column '.join(absent)}, so nobody "
+                "knows what overlaps with it; leave it out of --exclude"
+            )
         angles = []
         for name in ("ra", "dec"):
             column = cutouts.catalogue[name]
-            values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
-            angles.append(u.Quantity(values, column.unit or u.deg))
+            try:
+                values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+                angles.append(u.Quantity(values, column.unit or u.deg))
+            except (TypeError, ValueError) as error:
+                raise FetchError(f"cannot exclude {folder}: its column {name} holds no angles ({error})") from error
         known = np.isfinite(angles[0]) & np.isfinite(angles[1])
-        side = (cutouts.pixel_scale or PIXEL_SCALE) * max(cutouts.images.shape[2:])
+        side = (cutouts.pixel_scale or PIXEL_SCALE) * max(cutouts.shape[2:])
         reach = (self._side + side) / 2 * np.sqrt(2) * u.arcsec
         return cutouts.catalogue["objid"], SkyCoord(*angles)[known], reach
 

@@ -6,7 +6,6 @@ the place of an earlier one. `card.json` comes last, and only with it is the fol
 there are objects whose frame may be had another time.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -16,11 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 from filelock import FileLock, Timeout
 
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.set_files import read_json, write_card, write_catalogue
+from astro_ssl_nb.set_files import file_digest, flush, read_json, write_card, write_catalogue
+
+TABLES = "CSV, ECSV, FITS, VOTable, Parquet, or text with columns between commas, semicolons, tabs or spaces"
+FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".fts": "fits", ".parquet": "parquet"}
+FORMATS |= {".vot": "votable", ".xml": "votable"}
+TEXT = (".csv", ".tsv", ".txt", ".dat")
 
 
 class FetchError(ValueError):
@@ -116,9 +120,19 @@ class WorkFolder:
     def _read_journal(self, rows=np.inf):
         """The last line of each field, if its images are among the first `rows`; and where both are."""
         lines, first, end = {}, 0, 0
-        for text in self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else ():
-            line = json.loads(text) if text.endswith(b"\n") else None
-            if line is None or first + line["kept"] > rows:
+        texts = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else ()
+        for number, text in enumerate(texts, 1):
+            if not text.endswith(b"\n"):  # what a killed run left of its last line
+                break
+            try:
+                line = json.loads(text)
+                line = {name: line[name] for name in ("field", "kept", "missing", "again")}
+            except (ValueError, KeyError, TypeError) as error:
+                raise FetchError(
+                    f"line {number} of {self._journal} is damaged ({text[:40]!r}): remove {self._work} and run the "
+                    "same command again; frames are kept elsewhere, and are not fetched again"
+                ) from error
+            if first + line["kept"] > rows:
                 break
             end += len(text)
             lines[line["field"]] = {**line, "first": first, "end": end}
@@ -154,7 +168,9 @@ class WorkFolder:
         write_catalogue(catalogue, self._work / "catalogue.parquet")
         missing.write(self._work / "missing.ecsv", overwrite=True)
         names = ["images.npy", "catalogue.parquet", "missing.ecsv"][: 3 if len(missing) else 2]
-        card = {**card, "checksums": {name: checksum(self._work / name) for name in names}, "request": self.request}
+        for name in names[1:]:
+            flush(self._work / name)  # all must be on disk before the work is cleared away
+        card = {**card, "checksums": {name: file_digest(self._work / name) for name in names}, "request": self.request}
         # From here on little space is needed, and a run that is killed here is finished by the next.
         (self.out / "card.json").unlink(missing_ok=True)
         (self.out / "missing.ecsv").unlink(missing_ok=True)
@@ -182,23 +198,68 @@ class WorkFolder:
 
 
 def read_table(path):
-    """A table that a user brings, in any format that astropy knows by the name of the file.
+    """A table that a user brings; which format it has is taken from the end of its name.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    astropy.table.Table
+        With at least one row, and columns of numbers or text only. `ra` and `dec`, where it has them, are numbers.
 
     Raises
     ------
     FetchError
-        If it cannot be read.
+        If it cannot be read, has no rows, or has columns of another kind.
     """
+    suffix = Path(path).suffix.lower()
     try:
-        return Table.read(path)
+        table = _read_text(path) if suffix in TEXT else Table.read(path, format=FORMATS.get(suffix))
     except Exception as error:  # the readers of astropy raise what they like
-        raise FetchError(f"{path} cannot be read as a table (CSV, ECSV, FITS, VOTable, Parquet): {error}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FetchError(f"{path} cannot be read as a table ({TABLES}): {reason}") from error
+    if not len(table):
+        raise FetchError(f"{path} has no rows")
+    for name in table.colnames:
+        table[name] = _plain(path, table[name])
+    for name in {"ra", "dec"} & set(table.colnames):
+        if table[name].dtype.kind not in "fiu":
+            raise FetchError(
+                f"{path}: column {name} holds no angles, but text such as {str(table[name][0])!r}: give degrees as "
+                "plain numbers (SkyCoord of astropy makes them of hours, minutes and seconds)"
+            )
+    return table
 
 
-def checksum(path):
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _read_text(path):
+    text = Path(path).read_text(encoding="utf-8-sig")  # Excel puts a mark of three bytes at the front
+    if text.startswith("# %ECSV"):
+        return Table.read(text, format="ascii.ecsv")
+    lines = [line for line in text.splitlines() if line.strip()]
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    if lines and delimiter not in lines[0] and Path(path).suffix.lower() != ".csv":
+        return Table.read(lines, format="ascii.basic", guess=False)
+    return Table.read(lines, format="ascii.csv", delimiter=delimiter, guess=False)
+
+
+def _plain(path, column):
+    """The column if a catalogue can hold it, text in one type; else a FetchError."""
+    kind = type(column).__name__
+    if isinstance(column, Column):
+        if column.dtype.kind != "O":
+            return column
+        unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
+        others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
+        if not others:
+            text = ["" if gone else value for value, gone in zip(column, unknown, strict=True)]
+            return MaskedColumn(text, mask=unknown, dtype=str) if unknown.any() else Column(text, dtype=str)
+        kind = ", ".join(sorted(others))
+    raise FetchError(
+        f"{path}: column {column.info.name} holds {kind}, which a catalogue cannot keep: make it numbers or text, or "
+        "remove it"
+    )
 
 
 def write_atomically(path, content):

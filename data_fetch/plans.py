@@ -1,12 +1,12 @@
 """What is asked for, and what it will cost: the request and the plan."""
 
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
+from astro_ssl_nb.set_files import class_column, file_digest
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.draws import Excluded, draw
 from data_fetch.folder import FetchError
@@ -59,6 +59,8 @@ class Request:
             raise FetchError(f"unknown bands {''.join(self.bands)!r}: use some of {BANDS}, each once")
         if self.size not in SIZES:
             raise FetchError(f"size={self.size} pixels: use {SIZES[0]} to {SIZES[-1]}")
+        if self.seed < 0:
+            raise FetchError(f"seed={self.seed}: use 0 or more")
         if self.mag_limits and len(self.mag_limits) != 2:
             raise FetchError(f"mag_limits {self.mag_limits}: give two magnitudes, the bright limit first")
         if self.mag_limits and not self.mag_limits[0] < self.mag_limits[1]:
@@ -71,9 +73,9 @@ class Request:
             catalogue = Path(folder) / "catalogue.parquet"
             if not catalogue.exists():
                 raise FetchError(f"{folder} is not a CutoutSet to exclude: it has no catalogue.parquet")
-            exclude.append(sha256(catalogue.read_bytes()).hexdigest())
+            exclude.append(file_digest(catalogue))
         try:
-            source = self.source and sha256(Path(self.source).read_bytes()).hexdigest()
+            source = self.source and file_digest(self.source)
         except OSError as error:
             raise FetchError(f"{self.source} cannot be read ({error.strerror})") from error
         ours = {"exclude": exclude, "source": source, "archive": archive.name, "release": archive.release}
@@ -93,12 +95,15 @@ class Plan:
     bands : tuple of str
     kept : int
         Frames that need not be fetched, because they were before.
+    size : int
+        Pixels a side of a cutout.
     """
 
     title: str
     catalogue: Table
     bands: tuple
     kept: int
+    size: int
 
     @property
     def objects(self):
@@ -130,6 +135,11 @@ class Plan:
         """Size of the frames to fetch, about."""
         return self.requests * FRAME_BYTES
 
+    @property
+    def disk(self):
+        """Size of the cutouts in bytes."""
+        return 4 * self.objects * len(self.bands) * self.size**2
+
     def __str__(self):
         meta = self.catalogue.meta
         minutes = -(-self.requests // FRAMES_PER_MINUTE)
@@ -140,6 +150,8 @@ class Plan:
             f"  frames    {self.frames:,}, of which {self.kept:,} are here already",
             f"  requests  {self.requests:,} for frames, about {self.bytes / 1e6:,.0f} MB and {minutes:,} min "
             f"at {FRAMES_PER_MINUTE} a minute",
+            f"  disk      {self.disk / 1e6:,.0f} MB for the set, as much again while it is made, and "
+            f"{self.bytes / 1e6:,.0f} MB for frames",
             f"  queries   {self.queries:,}, answered",
         ]
         if meta["excluded"] is not None:
@@ -164,7 +176,8 @@ def make_plan(request, archive, work, frames):
             run, rerun, camcol, field = (int(catalogue[name][rows[0]]) for name in ("run", "rerun", "camcol", "field"))
             paths = [archive.frame_path(run, camcol, field, band, frames, rerun=rerun) for band in request.bands]
             kept += sum(path.exists() for path in paths)
-    return Plan(f"{request.name} from {archive.name}, data release {archive.release}", catalogue, request.bands, kept)
+    title = f"{request.name} from {archive.name}, data release {archive.release}"
+    return Plan(title, catalogue, request.bands, kept, request.size)
 
 
 def _choose(request, archive, folder):
@@ -194,7 +207,8 @@ def fields_of(catalogue):
 
 
 def _counts(catalogue):
-    if "class" not in catalogue.colnames:
+    name = class_column(catalogue)
+    if name is None:
         return ""
-    labels, counts = np.unique(catalogue["class"], return_counts=True)
+    labels, counts = np.unique(catalogue[name], return_counts=True)
     return ": " + ", ".join(f"{count:,} {label}" for label, count in zip(labels, counts, strict=True))

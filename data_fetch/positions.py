@@ -21,8 +21,8 @@ def read_positions(path):
     Parameters
     ----------
     path : path-like
-        CSV, ECSV, FITS, VOTable or Parquet, with columns `ra` and `dec` (degrees, unless the file names another unit)
-        and any others.
+        CSV, ECSV, FITS, VOTable, Parquet or text, with columns `ra` and `dec` (degrees, unless the file names another
+        unit) and any others.
 
     Returns
     -------
@@ -41,8 +41,6 @@ def read_positions(path):
             f"{path} has no column {' and no column '.join(sorted(absent))}, only {', '.join(table.colnames)}: rename "
             "yours to ra and dec"
         )
-    if not len(table):
-        raise FetchError(f"{path} has no rows")
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
         column = table[name]
         try:
@@ -82,6 +80,8 @@ def efigi(archive, types, folder=None):
     if found is None:
         had = "; ".join(f"{', '.join(table.colnames)}" for table in tables)
         raise ArchiveError(f"VizieR's {EFIGI} has no table with {', '.join(sorted(needed))}, only: {had or 'none'}")
+    for name in sorted(needed):
+        found = found[~np.ma.getmaskarray(np.ma.asarray(found[name]))]
     # VizieR may send hours and degrees as text.
     text = found["RAJ2000"].dtype.kind in "OUS"
     where = SkyCoord(found["RAJ2000"], found["DEJ2000"], unit=(u.hourangle if text else u.deg, u.deg))
@@ -139,7 +139,9 @@ def find(archive, targets, request, excluded, folder=None):
     if not count or count < (request.n or 0):
         raise FetchError(
             f"{archive.name} has objects at {count} of {len(targets)} positions, {request.n or 'all'} were asked for: "
-            "check that ra and dec are in degrees and inside the survey" + (", or lower --n" if count else "")
+            "check that ra and dec are in degrees and inside the survey"
+            + (", or lower --n" if count else "")
+            + excluded.advice
         )
     return in_hash_order(vstack(found), request.seed), sql, vstack(unmatched)
 
@@ -163,8 +165,10 @@ def _match(targets, objects, before, excluded):
     rows = objects[nearest[good]] if len(objects) else objects
     ours = targets[good]
     for name in ours.colnames:
-        if name in rows.colnames:
-            ours.rename_column(name, f"user_{name}")
+        new = name
+        while new in rows.colnames or (new != name and new in ours.colnames):  # a set of an earlier list has some
+            new = f"user_{new}"
+        ours.rename_column(name, new)
     table = hstack([rows, ours], metadata_conflicts="silent")
     allowed = np.isin(np.asarray(table["objid"]), np.asarray(excluded.remove(rows)["objid"]))
     problems = targets["ra", "dec"][~good]

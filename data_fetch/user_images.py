@@ -2,17 +2,19 @@
 
 import hashlib
 import os
-import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
-from astro_ssl_nb.image_files import check_alike
-from astro_ssl_nb.set_files import write_card
+from astro_ssl_nb.image_files import check_alike, check_size
+from astro_ssl_nb.set_files import file_digest, write_card
 from data_fetch.dataset_card import write_dataset_card
-from data_fetch.folder import FetchError, checksum, read_table
+from data_fetch.folder import FetchError, read_table
+
+NAMED = 5  # files that a warning names
 
 
 def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
@@ -21,10 +23,10 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     Parameters
     ----------
     folder : path-like
-        Holds the pictures (JPEG, PNG or FITS).
+        Holds the pictures (FITS, JPEG, PNG, TIFF, WebP, GIF or BMP).
     labels : path-like
-        A table (CSV, ECSV, FITS, VOTable, Parquet) with a column `file`, names below `folder`, and any others, such as
-        `class`, `objid`, `ra` and `dec` (deg).
+        A table (CSV, ECSV, FITS, VOTable, Parquet or text) with a column `file`, names below `folder`, and any others,
+        such as `class`, `objid`, `ra` and `dec` (deg).
     out : path-like
         The folder of the CutoutSet.
     size, crop, pixel_scale
@@ -34,19 +36,25 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     -------
     CutoutSet
         Files that cannot be read, or have pixels that are not finite, are not in it but in `missing.ecsv`, with the
-        reason. Called again with the same table and pictures, the set that is there.
+        reason; a warning says how many. Called again with the same table and pictures, the set that is there.
 
     Raises
     ------
     FetchError
-        If the table has no column `file`, names files outside the folder or one twice, no file can be read, the files
-        are of different kinds, or `out` holds something else.
+        If `size` or `crop` is out of range, the table has no column `file` or no rows, names files outside the folder
+        or one twice, no file can be read, the files are of different kinds, or `out` holds something else.
     """
+    try:
+        check_size(size, crop)
+    except ValueError as error:
+        raise FetchError(str(error)) from error
     out, table = Path(out), _read_labels(labels)
     paths = [_inside(Path(folder), name) for name in table["file"]]
-    request = {"name": "images", "labels": checksum(labels), "pictures": _checksum_all(paths)}
+    request = {"name": "images", "labels": file_digest(labels), "pictures": _checksum_all(paths)}
     request |= {"size": size, "crop": crop, "pixel_scale": in_arcsec(pixel_scale)}
     if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
+        if not (out / "README.md").exists():  # killed after the last byte of the data
+            write_dataset_card(out)
         return CutoutSet.open(out)
     if out.exists():
         raise FetchError(
@@ -72,23 +80,30 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         raise FetchError(str(error)) from error
     card = next(iter(read.values())).card
     cutouts = CutoutSet.from_arrays(np.concatenate([each.images for each in read.values()]), table[list(read)], **card)
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    cutouts.save(part)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        part = cutouts.save(Path(work) / "part")
+        if reasons:
+            missing = table["objid", "file"][list(reasons)]
+            missing["reason"] = list(reasons.values())
+            missing.write(part / "missing.ecsv")
+        card = {
+            **cutouts.card,
+            "data_set": f"images: the pictures that {Path(labels).name} names",
+            "missing": len(reasons),
+            "date": datetime.now(UTC).date().isoformat(),
+            "checksums": {path.name: file_digest(path) for path in sorted(part.iterdir()) if path.name != "card.json"},
+            "request": request,
+        }
+        write_card(card, part)
+        os.replace(part, out)
     if reasons:
-        missing = table["objid", "file"][list(reasons)]
-        missing["reason"] = list(reasons.values())
-        missing.write(part / "missing.ecsv")
-    card = {
-        **cutouts.card,
-        "data_set": f"images: the pictures that {Path(labels).name} names",
-        "missing": len(reasons),
-        "date": datetime.now(UTC).date().isoformat(),
-        "checksums": {path.name: checksum(path) for path in sorted(part.iterdir()) if path.name != "card.json"},
-        "request": request,
-    }
-    write_card(card, part)
-    os.replace(part, out)
+        names = [str(table["file"][row]) for row in reasons]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        print(
+            f"warning: {len(names)} of {len(paths)} files are left out ({', '.join(names[:NAMED])}{more}): see "
+            f"{out / 'missing.ecsv'}"
+        )
     write_dataset_card(out)
     return CutoutSet.open(out)
 
@@ -110,7 +125,7 @@ def _checksum_all(paths):
     digest = hashlib.sha256()
     for path in paths:
         try:
-            digest.update(checksum(path).encode())
+            digest.update(file_digest(path).encode())
         except OSError:
             digest.update(b"-")
     return digest.hexdigest()

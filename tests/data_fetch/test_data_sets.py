@@ -11,6 +11,7 @@ from PIL import Image
 import data_fetch
 from astro_ssl_nb import CutoutSet
 from data_fetch.catalogues import DATA_SETS
+from data_fetch.positions import efigi
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,38 @@ def test_lists_that_cannot_be_used(practice, command, tmp_path, text, words):
     (tmp_path / "mine.csv").write_text(text)
     done = command("positions", tmp_path / "mine.csv", "--archive", practice.url, "--out", tmp_path / "set")
     assert done.returncode == 2 and words in done.err and "Traceback" not in done.err, done.err
+
+
+def test_list_made_of_an_earlier_fetch_keeps_all_its_columns(archive, mine, frames_folder, tmp_path):
+    _, table = mine
+    table[:5].write(tmp_path / "mine.ecsv")
+    catalogue = data_fetch.plan("positions", archive=archive, source=tmp_path / "mine.ecsv").catalogue
+    assert "user_ra" in catalogue.colnames
+    for again in ("second", "third"):
+        catalogue.meta.clear()
+        catalogue.write(tmp_path / f"{again}.ecsv")
+        catalogue = data_fetch.plan("positions", archive=archive, source=tmp_path / f"{again}.ecsv").catalogue
+    assert len(catalogue) == 5 and {"user_ra", "user_user_ra", "user_user_user_ra"} <= set(catalogue.colnames)
+    np.testing.assert_allclose(np.sort(catalogue["user_ra"]), np.sort(table["ra"][:5]))  # the first list's
+
+
+@pytest.mark.parametrize("file_last", [True, False])
+def test_file_of_a_list_stands_before_or_behind_the_options(practice, mine, tmp_path, command, file_last):
+    mine[1].write(tmp_path / "mine.csv")
+    options = ["--archive", practice.url, "--out", tmp_path / "set", "--plan", "--size", 16]
+    file = [tmp_path / "mine.csv"]
+    done = command("positions", *(options + file if file_last else file + options))
+    assert done.returncode == 0 and "objects   10" in done.out, done.err
+
+
+def test_galaxies_of_efigi_without_a_type_or_a_place_are_left_out(archive, monkeypatch):
+    columns = {"RAJ2000": [1.0, 2.0, 3.0, 4.0], "DEJ2000": [1.0, 2.0, 3.0, 4.0], "T": [0, 5, -5, 0]}
+    table = Table(columns, masked=True)
+    table["T"].mask[[0, 3]] = True
+    table["RAJ2000"].mask[1] = True
+    monkeypatch.setattr(archive, "vizier", lambda *_, **__: [table])
+    galaxies = efigi(archive, DATA_SETS["ef2"].types)
+    assert list(galaxies["t_type"]) == [-5] and list(galaxies["class"]) == ["elliptical"] and galaxies["ra"][0] == 3
 
 
 def test_positions_need_a_list_and_others_take_none(practice, command, tmp_path):

@@ -1,6 +1,8 @@
 """From a command to a CutoutSet, by way of the practice archive."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +88,27 @@ def test_card_says_where_the_set_comes_from(sgq, archive):
         assert subprocess.check_output(["sha256sum", out / name], text=True).split()[0] == checksum
 
 
+def test_plan_says_how_much_disk_the_set_takes(archive, sgq):
+    planned = data_fetch.plan("sgq", archive=archive, n=30)
+    assert planned.disk == sgq[1].images.nbytes
+    assert "disk      31 MB for the set, as much again while it is made" in str(
+        data_fetch.plan("sgq", archive=archive, n=30, size=227)
+    )
+
+
+def test_all_files_are_on_disk_before_the_work_is_cleared_away(archive, frames_folder, tmp_path, monkeypatch):
+    """As a power cut would find it: what was not flushed by then may be lost, with the only other copy."""
+    flushed, at_the_end, flush, clear = set(), [], os.fsync, shutil.rmtree
+    monkeypatch.setattr("os.fsync", lambda number: (flushed.add(os.fstat(number).st_ino), flush(number)))
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda *args, **options: (at_the_end.append(set(flushed)), clear(*args, **options))
+    )
+    out = tmp_path / "set"
+    data_fetch.fetch("pretext", archive=archive, n=20, bands="r", size=16, out=out, frames=frames_folder)
+    for name in ("images.npy", "catalogue.parquet", "card.json"):
+        assert (out / name).stat().st_ino in at_the_end[-1], name
+
+
 def test_sets_of_one_seed_share_fields_and_another_seed_takes_others(archive, tmp_path):
     def fields(name, n, seed):
         catalogue = data_fetch.plan(name, archive=archive, n=n, seed=seed).catalogue
@@ -105,6 +128,7 @@ def test_plan_asks_for_no_frame_and_its_answers_serve_the_fetch(mirror, tmp_path
     planned = command(*arguments, "--plan")
     assert planned.returncode == 0, planned.err
     assert "objects   20" in planned.out and "about 3 MB" in planned.out
+    assert "disk      0 MB for the set" in planned.out
     assert mirror.frames == [] and mirror.queries
     assert not (tmp_path / "set" / "card.json").exists()
     asked = len(mirror.queries)
@@ -237,5 +261,5 @@ def test_broken_frame_is_never_kept(mirror, tmp_path):
     where = {"run": 1, "camcol": 1, "field": 1, "band": "r"}
     mirror.faults["fits.bz2"] = (200, "text/html", b"<html>busy</html>")
     with data_fetch.open_archive(mirror.url) as archive, pytest.raises(data_fetch.FrameError, match="not a whole bz2"):
-        archive.frame(**where, folder=tmp_path)
+        archive.read_frame(**where, folder=tmp_path)
     assert [path for path in Path(tmp_path).rglob("*") if path.is_file()] == []

@@ -4,10 +4,15 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 
+import numpy as np
 import pytest
+from astropy.table import Table
 
 import data_fetch
+from astro_ssl_nb import CutoutSet
+from data_fetch.transport import RETRY
 
 
 def assert_complains(done, *words):
@@ -23,7 +28,8 @@ def test_unknown_archive(command, tmp_path):
     assert_complains(done, "unknown archive 'foo': use practice, sdss or a URL")
 
 
-def test_unreachable_archive(command, tmp_path):
+def test_unreachable_archive(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_fetch.transport.RETRY", RETRY.new(total=1))  # the first retry is at once
     with socket.socket() as unused:  # bound but not listening: a port where certainly nobody answers
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -42,11 +48,59 @@ def test_unreachable_archive(command, tmp_path):
         (["--mag-limits", "20", "18"], ["(20.0, 18.0)", "bright limit first"]),
         (["--exclude", "nowhere"], ["nowhere", "not a CutoutSet"]),
         (["--n", "100000000"], ["objects with 14 <= r <= 21.5", "100000000 were asked for", "--n"]),
+        (["--seed", "-1"], ["seed=-1", "use 0 or more"]),
         (["--n", "10", "--mag-limits", "1", "2"], ["has 0 objects", "--mag-limits"]),
     ],
 )
 def test_request_that_cannot_be_met(options, words, practice, command, tmp_path):
     assert_complains(command("pretext", "--archive", practice.url, *options, "--out", tmp_path / "set"), *words)
+
+
+def test_exclusion_is_named_where_it_leaves_too_little(practice, command, tmp_path):
+    options = ["--archive", practice.url, "--out", tmp_path / "set", "--plan", "--exclude", tmp_path / "all"]
+    everywhere = Table({"objid": [1], "ra": [0.0], "dec": [0.0]})
+    CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), everywhere, bands="r", pixel_scale=1e5).save(tmp_path / "all")
+    done = command("pretext", "--n", 10, "--mag-limits", 14, 15, *options)
+    assert_complains(done, "has 0 objects", "were found but left out because of --exclude")
+    with data_fetch.open_archive(practice.url) as archive:
+        data_fetch.plan("pretext", archive=archive, n=5).catalogue["ra", "dec"].write(tmp_path / "mine.csv")
+    done = command("positions", tmp_path / "mine.csv", *options)
+    assert_complains(done, "has objects at 0 of 5 positions", "5 were found but left out because of --exclude")
+
+
+def test_set_whose_places_nobody_knows_cannot_be_excluded(practice, command, tmp_path):
+    for name, table in (("nowhere", {"objid": [1]}), ("text", {"objid": [1], "ra": ["10:20:30"], "dec": ["1"]})):
+        CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), Table(table), bands="r").save(tmp_path / name)
+    options = ["--archive", practice.url, "--n", 10, "--out", tmp_path / "set", "--exclude"]
+    done = command("pretext", *options, tmp_path / "nowhere")
+    assert_complains(done, f"cannot exclude {tmp_path / 'nowhere'}", "no column ra and no column dec")
+    assert_complains(command("pretext", *options, tmp_path / "text"), str(tmp_path / "text"), "ra holds no angles")
+
+
+@pytest.mark.parametrize("line", [b"rubbish\n", b'{"field": 0}\n', b"[]\n", b"\xff\xfe\n"])
+def test_damaged_journal_is_named_with_the_way_out(practice, command, tmp_path, line):
+    arguments = ["pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set"]
+    assert command(*arguments, "--plan").returncode == 0
+    (tmp_path / "set" / "work" / "journal.jsonl").write_bytes(line)
+    journal = tmp_path / "set" / "work" / "journal.jsonl"
+    assert_complains(command(*arguments), f"line 1 of {journal} is damaged", f"remove {journal.parent} and run")
+
+
+def test_password_of_a_mirror_is_sent_to_it_and_written_nowhere(mirror, command, tmp_path):
+    mirror.faults["frame-r"] = (500, "text/html", b"out of order")
+    url = mirror.url.replace("://", "://me:p%40ss@")
+    arguments = ("pretext", "--archive", url, "--n", 10, "--bands", "r", "--out", tmp_path / "set")
+    broken = command(*arguments)
+    mirror.faults.clear()
+    done = command(*arguments)
+    assert (broken.returncode, done.returncode) == (2, 0), done.err
+    token = "Basic " + b64encode(b"me:p@ss").decode()
+    assert mirror.authorizations == {token}
+    texts = [broken.out, broken.err, done.out, done.err, *map(str, tmp_path.rglob("*"))]
+    texts += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any("p%40ss" in text or "p@ss" in text or "me:p" in text for text in texts)
+    with data_fetch.open_archive(url) as archive:
+        assert archive.name == mirror.url and "p@ss" not in repr(archive)
 
 
 def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):

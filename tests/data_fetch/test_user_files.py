@@ -1,0 +1,214 @@
+"""Tables and pictures that users bring: what Excel, cameras and other programs write is read right, or refused."""
+
+import io
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Column, Table
+from astropy.time import Time
+from PIL import Image
+
+import data_fetch
+from astro_ssl_nb import CutoutSet
+from data_fetch.folder import FetchError, read_table
+
+TABLES = {
+    "excel.csv": "\ufefffile,class\na.png,ring\nb.png,other\n",
+    "german.csv": "file;class\na.png;ring\nb.png;other\n",
+    "tabs.tsv": "file\tclass\na.png\tring\nb.png\tother\n",
+    "commas.txt": "file,class\na.png,ring\nb.png,other\n",
+    "spaces.txt": "file   class\na.png  ring\nb.png  other\n",
+    "LOUD.CSV": "file,class\r\na.png,ring\r\nb.png,other\r\n",
+    "blank_lines.csv": "\nfile,class\n\na.png,ring\nb.png,other\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_text_of_every_program_is_read(tmp_path, name):
+    (tmp_path / name).write_bytes(TABLES[name].encode())
+    table = read_table(tmp_path / name)
+    assert table.colnames == ["file", "class"]
+    assert list(table["file"]) == ["a.png", "b.png"] and list(table["class"]) == ["ring", "other"]
+
+
+@pytest.mark.parametrize("name, format", [("T.FITS", "fits"), ("T.VOT", "votable"), ("T.Parquet", "parquet")])
+def test_upper_case_is_no_obstacle(tmp_path, name, format):
+    Table({"file": ["a.png", "b.png"], "n": [1, 2]}).write(tmp_path / name, format=format)
+    table = read_table(tmp_path / name)
+    assert list(table["file"].astype(str)) == ["a.png", "b.png"] and list(table["n"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("a.xlsx", b"PK\x03\x04 a book"), ("a.csv", b"a,b\n1,2,3\n"), ("a.csv", b"\xff\xfe\x00")],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FetchError, match=r"CSV, ECSV, FITS, VOTable, Parquet") as caught:
+        read_table(tmp_path / name)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+ODD = {
+    "Time": lambda: Time([50000.0, 50001.0], format="mjd"),
+    "SkyCoord": lambda: SkyCoord([1, 2], [3, 4], unit="deg"),
+    "dict": lambda: Column([{"a": 1}, {"b": 2}], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_columns_that_no_catalogue_can_hold_are_named_before_anything_is_done(tmp_path, kind):
+    Table({"file": ["a.png", "b.png"], "ra": [1.0, 2], "dec": [1.0, 2], "odd": ODD[kind]()}).write(tmp_path / "t.ecsv")
+    with pytest.raises(FetchError, match=f"column odd holds {kind}"):
+        data_fetch.read_positions(tmp_path / "t.ecsv")
+    with pytest.raises(FetchError, match=f"column odd holds {kind}"):
+        data_fetch.own_images(tmp_path, tmp_path / "t.ecsv", out=tmp_path / "set")
+
+
+def test_text_that_is_unknown_here_and_there_is_masked_text(tmp_path):
+    Table({"name": Column(["NGC 1", None], dtype=object)}).write(tmp_path / "t.ecsv")
+    name = read_table(tmp_path / "t.ecsv")["name"]
+    assert name.dtype.kind == "U" and name[0] == "NGC 1" and list(name.mask) == [False, True]
+
+
+@pytest.mark.parametrize("text", ["10:20:30.5", "10h20m30s"])
+def test_hours_and_minutes_are_refused_with_advice(tmp_path, text):
+    (tmp_path / "t.csv").write_text(f"file,ra,dec\na.png,{text},-1\n")
+    for refused in (
+        lambda: data_fetch.read_positions(tmp_path / "t.csv"),
+        lambda: data_fetch.own_images(tmp_path, tmp_path / "t.csv", out=tmp_path / "set"),
+    ):
+        with pytest.raises(FetchError, match=f"column ra holds no angles, but text such as '{text}': give degrees"):
+            refused()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Four pictures, a file that is none, and a table that names them and one more."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (40, 40), (60 * number, 0, 0)).save(folder / f"{number}.png")
+    (folder / "4.png").write_bytes(b"no picture")
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6)))
+    return folder, tmp_path / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--crop", 0), "crop=0.0"),
+        (("--crop", 1.5), "crop=1.5"),
+        (("--crop", "nan"), "crop=nan"),
+        (("--size", 0), "size=0"),
+        (("--size", -3), "size=-3"),
+    ],
+)
+def test_sizes_that_make_no_picture_are_refused(pictures, command, tmp_path, options, words):
+    done = command("images", *pictures, "--out", tmp_path / "set", *options)
+    assert done.returncode == 2 and f"error: {words}" in done.err and len(done.err.splitlines()) == 1, done.err
+
+
+def test_table_without_rows_is_refused(pictures, command, tmp_path):
+    pictures[1].write_text("file,class\n")
+    done = command("images", *pictures, "--out", tmp_path / "set")
+    assert done.returncode == 2 and "has no rows" in done.err
+
+
+def test_files_that_are_left_out_are_counted_and_named(pictures, command, tmp_path):
+    done = command("images", *pictures, "--out", tmp_path / "set", "--pixel-scale", 0.5)
+    assert "warning: 2 of 6 files are left out (4.png, 5.png): see" in done.out, done.err
+    assert CutoutSet.open(tmp_path / "set").pixel_scale == 0.5
+    for i in range(5, 20):
+        (pictures[0] / f"{i}.png").write_bytes(b"no picture")
+    pictures[1].write_text("file\n" + "".join(f"{i}.png\n" for i in range(20)))
+    done = command("images", *pictures, "--out", tmp_path / "other")
+    assert "16 of 20 files are left out (4.png, 5.png, 6.png, 7.png, 8.png and 11 more)" in done.out
+
+
+def test_card_that_a_kill_prevented_is_written_by_the_next_call(pictures, command, tmp_path):
+    assert command("images", *pictures, "--out", tmp_path / "set").returncode == 0
+    (tmp_path / "set" / "README.md").unlink()
+    assert command("images", *pictures, "--out", tmp_path / "set").returncode == 0
+    assert (tmp_path / "set" / "README.md").exists()
+
+
+def test_a_folder_of_the_user_beside_the_set_stays(pictures, command, tmp_path):
+    (tmp_path / "mine.part").mkdir()
+    (tmp_path / "mine.part" / "precious").write_text("mine")
+    assert command("images", *pictures, "--out", tmp_path / "mine").returncode == 0
+    assert (tmp_path / "mine.part" / "precious").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "mine", "mine.part", "pictures"]
+    assert command("images", *pictures, "--out", tmp_path / "new" / "mine").returncode == 0  # in a folder to be made
+
+
+def test_two_pictures_of_one_object_are_no_fault(pictures, tmp_path):
+    pictures[1].write_text("file,objid\n0.png,7\n1.png,7\n")
+    data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    assert data_fetch.verify(tmp_path / "set") == []
+
+
+@pytest.mark.parametrize("format", ["fits", "hdf5", "datasets"])
+def test_own_set_with_labels_can_be_handed_on(pictures, tmp_path, format):
+    data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    path = data_fetch.export(tmp_path / "set", tmp_path / "out", format)
+    if format == "datasets":
+        datasets = pytest.importorskip("datasets")
+        read = datasets.load_from_disk(str(path))
+        assert read.features["label"].names == ["a", "b"] and read["label"][:] == [0, 1, 0, 1]
+    assert "| a | 2 |" in (tmp_path / "set" / "README.md").read_text()
+
+
+def test_fits_is_known_by_its_content_and_never_turned_upside_down(tmp_path):
+    image = np.arange(64, dtype="float32").reshape(8, 8)
+    file = io.BytesIO()
+    fits.PrimaryHDU(image).writeto(file)
+    for name in ("a.fits", "a.fts", "a.jpg", "a"):
+        (tmp_path / name).write_bytes(file.getvalue())
+    fits.writeto(tmp_path / "a.fts.gz", image)
+    fits.writeto(tmp_path / "a.bz2", image)
+    for path in tmp_path.iterdir():
+        cutouts = CutoutSet.from_image_files([path], Table({"objid": [1]}), size=8)
+        np.testing.assert_allclose(cutouts.images[0, 0], image, rtol=1e-5, err_msg=path.name)
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "alpha.png"])
+def test_deep_colours_are_refused_and_not_cut_off(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(deep_png(4 if name == "alpha.png" else 2) if name.endswith("png") else deep_tiff())
+    with pytest.raises(ValueError, match="colours of 16 bits, of which 8 would be left: save each band as FITS"):
+        CutoutSet.from_image_files([path], Table({"objid": [1]}), size=8)
+
+
+def deep_png(colour_type):
+    """A PNG of 8 x 8 pixels with 16 bits a channel: 2 is RGB, 4 grey with alpha."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" + bytes(range(8 * {2: 6, 4: 4}[colour_type]))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 8)) + chunk(b"IEND", b"")
+
+
+def deep_tiff():
+    """An uncompressed TIFF of 8 x 8 pixels in red, green and blue with 16 bits each."""
+    import struct
+
+    data = bytes(range(192)) * 2
+    bits, strip = 8 + 2 + 12 * 9 + 4, 8 + 2 + 12 * 9 + 4 + 6
+    tags = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, strip)]
+    tags += [(277, 3, 1, 3), (278, 3, 1, 8), (279, 4, 1, len(data))]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", 9) + entries + bytes(4) + struct.pack("<3H", 16, 16, 16) + data
+
+
+def test_postscript_is_never_handed_to_another_program(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="cannot be read as an image .*cannot identify image file"):
+        CutoutSet.from_image_files([tmp_path / "a.jpg"], Table({"objid": [1]}), size=8)
