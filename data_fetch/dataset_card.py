@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet, unknown_values
+from astro_ssl_nb.set_files import class_column
 from data_fetch.card_pictures import contact_sheet, magnitudes, redshifts, sky_map
 from data_fetch.folder import write_atomically
 
@@ -84,9 +85,10 @@ def write_dataset_card(folder):
 
 def _classes(cutouts):
     """The class of each row as str, and the classes, the largest first. Without classes, all rows are "all"."""
-    if "class" not in cutouts.catalogue.colnames:
+    name = class_column(cutouts.catalogue)
+    if name is None:
         return np.full(len(cutouts), "all"), ["all"]
-    column = cutouts.catalogue["class"]
+    column = cutouts.catalogue[name]
     labels = np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
     names, counts = np.unique(labels, return_counts=True)
     return labels, [str(names[i]) for i in np.argsort(-counts, kind="stable")]
@@ -99,14 +101,14 @@ def _front(cutouts):
         licence = ["license: bsd-3-clause"]
     elif cutouts.card.get("survey") != "SDSS":
         licence = ["license: unknown"]
-    task = "image-classification" if "class" in cutouts.catalogue.colnames else "image-feature-extraction"
+    task = "image-classification" if class_column(cutouts.catalogue) else "image-feature-extraction"
     sizes = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (np.inf, "n>1M"))
     size = next(name for limit, name in sizes if len(cutouts) < limit)
     return ["---", *licence, f"task_categories: [{task}]", f'size_categories: ["{size}"]', "tags: [astronomy]", "---"]
 
 
 def _facts(cutouts):
-    card, size = cutouts.card, cutouts.read([0]).shape[2:]
+    card, size = cutouts.card, cutouts.shape[2:]
     kind = "8-bit colour pictures" if cutouts.is_picture else "float32 images of linear flux"
     unit = "" if cutouts.is_picture or card.get("survey") == "image files" else " in nanomaggies (zero point 22.5 mag)"
     lines = [f"# {_cell(card.get('data_set', 'A set of cutouts'))}", "", MARK, ""]

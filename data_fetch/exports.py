@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet, unknown_values
+from astro_ssl_nb.set_files import class_column
 
 BLOCK = 1024  # images in memory at a time
 KEYWORDS = {"SURVEY": "survey", "RELEASE": "release", "ARCHIVE": "archive", "DATASET": "data_set", "DATE-GET": "date"}
@@ -35,6 +36,8 @@ def export(folder, out, format="fits"):
           (-1 where unknown), as in Galaxy10; each column of the catalogue is a dataset with its `unit`.
         - datasets: `image` is an array of shape (B, H, W), or a picture if the set is one; `label` is the class.
 
+        Classes are those of the column `class`, else `label`.
+
     Returns
     -------
     Path
@@ -47,7 +50,8 @@ def export(folder, out, format="fits"):
     ImportError
         If the format needs a library that is not installed.
     ValueError
-        If there is no such format, or a column has a name that the format needs itself, or text that it cannot hold.
+        If there is no such format, the set is empty, or a column has a name that the format needs itself, or text that
+        it cannot hold.
 
     Examples
     --------
@@ -69,6 +73,8 @@ def export(folder, out, format="fits"):
             f"format {format!r} needs {library}, which is not installed: pip install {library}"
         ) from error
     out, cutouts = Path(out), CutoutSet.open(folder)
+    if not len(cutouts):
+        raise ValueError(f"{folder} is a set without cutouts: there is nothing to export")
     if out.exists():
         raise FileExistsError(f"{out} exists: choose another name, or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -91,11 +97,12 @@ def _check_names(cutouts, taken):
 
 
 def _class_numbers(cutouts):
-    """Names of the classes, and the number of each row's (-1 where unknown); None without a column `class`."""
-    if "class" not in cutouts.catalogue.colnames:
+    """Names of the classes, and the number of each row's (-1 where unknown); None without a column of classes."""
+    column = class_column(cutouts.catalogue)
+    if column is None:
         return None
-    unknown = unknown_values(cutouts.catalogue["class"])
-    values = _split_mask(cutouts.catalogue["class"])[0].astype(str)
+    unknown = unknown_values(cutouts.catalogue[column])
+    values = _split_mask(cutouts.catalogue[column])[0].astype(str)
     names = [str(name) for name in np.unique(values[~unknown])]
     return names, np.where(unknown, -1, np.searchsorted(names, values) if names else -1)
 
@@ -128,7 +135,7 @@ def _write_fits(cutouts, path):
     for name in catalogue.colnames:
         if catalogue[name].dtype.kind == "U" and not all(value.isascii() for value in catalogue[name]):
             raise ValueError(f"column {name!r} has letters beyond ASCII, which FITS cannot hold: use another format")
-    header = fits.PrimaryHDU(cutouts.read([0])).header
+    header = fits.PrimaryHDU(np.zeros((1, *cutouts.shape[1:]), _dtype(cutouts))).header
     header["NAXIS4"] = len(cutouts)
     header["EXTEND"] = True
     for number, band in enumerate(cutouts.bands, 1):
@@ -151,6 +158,10 @@ def _write_fits(cutouts, path):
         hdus.append(table)
 
 
+def _dtype(cutouts):
+    return np.uint8 if cutouts.is_picture else np.float32
+
+
 def _ascii(value):
     """Text that a FITS header can hold."""
     return " ".join(str(value).split()).encode("ascii", "replace").decode()
@@ -160,12 +171,11 @@ def _write_hdf5(cutouts, path):
     import h5py
 
     _check_names(cutouts, ("images", "ans", "pxscale"))
-    bands, height, width = cutouts.read([0]).shape[1:]
+    count, bands, height, width = cutouts.shape
     with h5py.File(path, "w") as file:
         file.attrs["bands"] = list(cutouts.bands)
         file.attrs["card"] = json.dumps(cutouts.card)
-        dtype = cutouts.read([0]).dtype
-        stored = file.create_dataset("images", (len(cutouts), height, width, bands), dtype)
+        stored = file.create_dataset("images", (count, height, width, bands), _dtype(cutouts))
         for start, images in _blocks(cutouts):
             stored[start : start + len(images)] = images.transpose(0, 2, 3, 1)
         if cutouts.pixel_scale:
@@ -179,22 +189,19 @@ def _write_hdf5(cutouts, path):
         for name in catalogue.colnames:
             values = np.asarray(catalogue[name])
             text = values.dtype.kind in "US"
-            file.create_dataset(name, data=values.astype(object) if text else values, dtype=_h5_type(h5py, values))
+            dtype = h5py.string_dtype() if text else values.dtype
+            file.create_dataset(name, data=values.astype(object) if text else values, dtype=dtype)
             if catalogue[name].unit is not None:
                 file[name].attrs["unit"] = str(catalogue[name].unit)
-
-
-def _h5_type(h5py, values):
-    return h5py.string_dtype() if values.dtype.kind in "US" else values.dtype
 
 
 def _write_datasets(cutouts, path):
     import datasets
     import pyarrow as pa
 
-    _check_names(cutouts, ("image", "label"))
-    shape = cutouts.read([0]).shape[1:]
-    feature = datasets.Image() if cutouts.is_picture else datasets.Array3D(shape, "float32")
+    labels = class_column(cutouts.catalogue)
+    _check_names(cutouts, ("image",) if labels == "label" else ("image", "label"))
+    feature = datasets.Image() if cutouts.is_picture else datasets.Array3D(cutouts.shape[1:], "float32")
 
     def rows():
         for _, images in _blocks(cutouts):
@@ -216,7 +223,7 @@ def _write_datasets(cutouts, path):
         features["label"] = datasets.ClassLabel(names=classes[0])
         columns["label"] = pa.array(classes[1], pa.int64(), mask=classes[1] < 0)
     for name in cutouts.catalogue.colnames:
-        if name != "class":
+        if name != labels:
             values, unknown = _split_mask(cutouts.catalogue[name])
             features[name] = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
             columns[name] = pa.array(values, features[name].pa_type, mask=unknown)

@@ -111,6 +111,19 @@ def test_set_without_classes_redshifts_and_positions(folder):
     assert "12, without classes" in text and "image-feature-extraction" in text
 
 
+def test_set_without_cutouts(folder, tmp_path):
+    make_set(folder)
+    empty = CutoutSet.open(folder)[[]].save(tmp_path / "empty")
+    text = write_dataset_card(empty).read_text()
+    assert "0 float32 images" in text and "16 x 16 pixels" in text and pictures(empty) == {}
+
+
+def test_label_is_the_class_where_there_is_no_class(folder):
+    make_set(folder, remove=("class",), columns={"label": ["a", "b", "b"] * 4})
+    text = write_dataset_card(folder).read_text()
+    assert "| b | 8 |" in text and "image-classification" in text
+
+
 def test_values_that_nobody_knows(folder):
     unknown = np.full(12, True)
     make_set(

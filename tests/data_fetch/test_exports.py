@@ -191,9 +191,29 @@ def test_unknown_format_and_no_set(cutouts, tmp_path):
 
 @pytest.mark.parametrize("format, name", [("hdf5", "ans"), ("datasets", "label")])
 def test_name_that_the_format_needs(tmp_path, format, name):
-    folder = CutoutSet.from_arrays(np.ones((2, 1, 4, 4)), Table({name: [1, 2]}), bands="r").save(tmp_path / "set")
+    table = Table({"class": ["a", "b"], name: [1, 2]})
+    folder = CutoutSet.from_arrays(np.ones((2, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
     with pytest.raises(ValueError, match=f"column '{name}'"):
         export(folder, tmp_path / "out", format)
+
+
+def test_label_is_the_class_where_there_is_no_class(tmp_path):
+    table = Table({"label": [10, 2, 10]})
+    folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
+    with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
+        assert list(file["ans"].attrs["names"]) == ["10", "2"] and list(file["ans"]) == [0, 1, 0]
+        assert list(file["label"]) == [10, 2, 10]
+    read = datasets.load_from_disk(str(export(folder, tmp_path / "hub", "datasets")))
+    assert read.features["label"].names == ["10", "2"] and read["label"][:] == [0, 1, 0]
+    assert list(fits.getdata(export(folder, tmp_path / "out.fits"), "CATALOG")["label"]) == [10, 2, 10]
+
+
+@pytest.mark.parametrize("format", ["fits", "hdf5", "datasets"])
+def test_empty_set_is_refused(cutouts, tmp_path, format):
+    folder = cutouts[0][[]].save(tmp_path / "empty")
+    with pytest.raises(ValueError, match="empty is a set without cutouts: there is nothing to export"):
+        export(folder, tmp_path / "out", format)
+    assert not (tmp_path / "out").exists()
 
 
 def test_letters_that_fits_cannot_hold(tmp_path):
