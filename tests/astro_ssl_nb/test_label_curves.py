@@ -66,40 +66,43 @@ def test_a_few_shot_learner_is_a_learner_that_has_seen_all_its_labels(blobs, bac
         assert np.isfinite(learn.validate()[0])
 
 
-def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path, monkeypatch):
+def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path):
     train, _, test = parts
     arms = {"scratch": None, "sizes": ssl.SIZES[:2]}
-    options = {"arms": arms, "probes": ("linear",), "sizes": (3, 6), "seeds": 2, "arch": "resnet10t"}
-    whole = ssl.label_curve(train, test, cache=tmp_path / "whole", **options)
+    options = {"arms": arms, "probes": ("linear",), "seeds": 2, "arch": "resnet10t"}
+    whole = ssl.label_curve(train, test, sizes=(3, 6), cache=tmp_path / "whole", **options)
 
-    from astro_ssl_nb import label_curves
-
-    monkeypatch.setattr(label_curves, "WORKERS", 1)  # in this process, where it can be interrupted
-    run, done = label_curves._run, []
-
-    def killed_after_three(*args):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(args)
-        return run(*args)
-
-    monkeypatch.setattr(label_curves, "_run", killed_after_three)
-    with pytest.raises(KeyboardInterrupt):
-        ssl.label_curve(train, test, cache=tmp_path / "cut", **options)
-    with open(tmp_path / "cut" / "runs.jsonl", "a") as log:
-        log.write('\n["half a li')
-    later = []
-    monkeypatch.setattr(label_curves, "_run", lambda *args: later.append(args) or run(*args))
-    again = ssl.label_curve(train, test, cache=tmp_path / "cut", **options)
-    assert len(done) == 3 and len(later) == len(whole) - 3 == 5
+    log = tmp_path / "cut" / "runs.jsonl"
+    begun = ssl.label_curve(train, test, sizes=(3,), cache=log.parent, **options)
+    torn = log.read_text() + '\n["half a li'
+    log.write_text(torn)
+    again = ssl.label_curve(train, test, sizes=(3, 6), cache=log.parent, **options)
+    kept = again[again.n_labels == 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, begun)  # to the second
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"))
-    later.clear()
-    pd.testing.assert_frame_equal(ssl.label_curve(train, test, cache=tmp_path / "cut", **options), again)
-    assert not later
+    done = log.read_text()
+    assert done.startswith(torn) and added(torn, done) == len(whole) - len(begun) == 4
+    pd.testing.assert_frame_equal(ssl.label_curve(train, test, sizes=(3, 6), cache=log.parent, **options), again)
+    assert log.read_text() == done
     relabelled = test[:]
     relabelled.catalogue["class"] = test.labels("class")[::-1]
-    ssl.label_curve(train, relabelled, cache=tmp_path / "cut", **options)
-    assert len(later) == len(whole), "other labels are another curve"
+    ssl.label_curve(train, relabelled, sizes=(3, 6), cache=log.parent, **options)
+    assert added(done, log.read_text()) == len(whole), "other labels are another curve"
+
+
+def added(before, after):
+    return len(after.splitlines()) - len(before.splitlines())
+
+
+def test_a_curve_that_fails_keeps_the_runs_that_it_finished(parts, tmp_path):
+    train, _, test = parts
+    images = test.images.copy()
+    images[4, 2, 3, 3] = np.nan  # which no network can look at, while columns do not need it
+    arms = {"sizes": ssl.SIZES[:2], "scratch": None}
+    options = {"arms": arms, "probes": ("linear",), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
+    with pytest.raises(ValueError, match="1 of 90 cutouts"):
+        ssl.label_curve(train, ssl.CutoutSet.from_arrays(images, test.catalogue), cache=tmp_path, **options)
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 2
 
 
 def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backbone, tmp_path, monkeypatch):
@@ -107,10 +110,7 @@ def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backb
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
     options = {"probes": ("linear", "finetune"), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
-
-    from astro_ssl_nb import label_curves
-
-    monkeypatch.setattr(label_curves, "WORKERS", 1)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     alone = ssl.label_curve(train, test, arms=arms, **options)
     pd.testing.assert_frame_equal(side_by_side.drop(columns="seconds"), alone.drop(columns="seconds"))
     first, second = (alone[alone.arm == name].brier.tolist() for name in ("pretext", "again"))
