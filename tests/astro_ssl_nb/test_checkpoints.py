@@ -137,18 +137,13 @@ def test_killed_process_goes_on(blobs, tmp_path):
     assert [float(line.split()[1]) for line in lines] == uninterrupted[: len(lines)]
 
 
-def test_full_disk_stops_the_run_and_leaves_the_last_checkpoint(blobs, tmp_path):
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on Unix alone")
+def test_full_disk_stops_the_run_and_leaves_the_last_checkpoint(blobs, tmp_path, small_disk):
     path = tmp_path / "run.pt"
     train(blobs, path, stop_after=4)
     kept = path.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) // 2, limits[1]))
-    try:
-        with pytest.raises(OSError, match="step 8 cannot be written to .*too large.*the checkpoint before it stands"):
-            train(blobs, path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = "step 8 cannot be written to .*too large.*the checkpoint before it stands"
+    with small_disk(len(kept) // 2), pytest.raises(OSError, match=said):
+        train(blobs, path)
     assert path.read_bytes() == kept and [one.name for one in tmp_path.iterdir()] == ["run.pt"]
     assert read_checkpoint(path)["step"] == 4
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -77,17 +79,12 @@ def test_a_split_covers_all_and_parts_share_neither_object_nor_sky(ids, fraction
     assert sorted(np.concatenate([part.catalogue["row"] for part in parts])) == list(range(n))
     again = cutouts.split(fractions, seed=seed)
     assert all(list(a.catalogue["row"]) == list(b.catalogue["row"]) for a, b in zip(parts, again, strict=True))
-    xyz = [unit_vectors(part.catalogue) for part in parts]
-    reach = np.radians(32 * 0.396 / 3600)  # nearer than a side, cutouts overlap whichever way they lie
+    places = [SkyCoord(part.catalogue["ra"], part.catalogue["dec"], unit="deg") for part in parts]
+    side = 32 * 0.396 * u.arcsec  # nearer than a side, cutouts overlap whichever way they lie
     for i, one in enumerate(parts):
         for j in range(i):
             assert not set(one.catalogue["objid"]) & set(parts[j].catalogue["objid"])
-            assert np.linalg.norm(xyz[i][:, None] - xyz[j][None], axis=-1).min() > reach
-
-
-def unit_vectors(table):
-    ra, dec = np.radians(np.asarray(table["ra"])), np.radians(np.asarray(table["dec"]))
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+            assert places[i][:, None].separation(places[j][None]).min() > side
 
 
 @few
