@@ -1,8 +1,10 @@
 """What tests of both packages need."""
 
+import shutil
 from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 FIRST = ("test_course.py", "test_jupyterlab.py", "test_label_curves.py", "test_book_in_browser.py")
 
@@ -32,3 +34,16 @@ def small_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     return limited
+
+
+@pytest.fixture(scope="module")  # two drivers cannot be at work at once, and a module may have one of its own
+def chromium():
+    """The Chromium or Chrome of this machine, for a test to open pages in."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()

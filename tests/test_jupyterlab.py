@@ -21,11 +21,9 @@ from jupyter_client.manager import start_new_kernel
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from parameters import read_preset, resolve_parameters
-from playwright.sync_api import sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 600_000  # ms for all cells of a notebook: none of the course takes longer
 
 # What a new installation asks its reader, and what would ask another host.
@@ -89,13 +87,10 @@ def course(tmp_path, request):
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_run_all_cells_in_jupyterlab_runs_every_notebook_and_shows_its_figures(course, tmp_path):
+def test_run_all_cells_in_jupyterlab_runs_every_notebook_and_shows_its_figures(course, chromium, tmp_path):
     notebooks, hosts = sorted((course / "notebooks").glob("*.ipynb")), set()
-    with jupyterlab(course, tmp_path / "jupyter") as (address, token), sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with jupyterlab(course, tmp_path / "jupyter") as (address, token):
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         for path in notebooks:
@@ -103,7 +98,7 @@ def test_run_all_cells_in_jupyterlab_runs_every_notebook_and_shows_its_figures(c
             run_all_cells(page, path)
             look_at(page, path)
             page.evaluate(SHUT_DOWN)
-        browser.close()
+        page.close()
 
     assert hosts - {None} == {"127.0.0.1"}
     sections = json.loads((course / "runs" / "lab" / "summary.json").read_text())["sections"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.backbones import read_card
@@ -127,14 +128,13 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(folder, tmp_p
 
 
 def test_dask_example_of_the_book_embeds_and_goes_on(blobs, folder, backbone, tmp_path):
-    distributed = pytest.importorskip("distributed")
     page = (ROOT / "jupyter-book" / "survey_scale.md").read_text()
     (code,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "LocalCluster" in code]
     book = {"__name__": "book"}
     exec(code, book)
     out = tmp_path / "features"
     settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
-    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+    with LocalCluster(**settings) as cluster, Client(cluster) as client:
         parts = book["embed_all"](client, str(backbone), str(folder), str(out), piece=120)
         whole = np.concatenate([np.load(part) for part in parts])
         np.testing.assert_allclose(whole, ssl.embed(backbone, blobs), atol=1e-4)

@@ -1,10 +1,9 @@
 """The interactive map and the slider, used as a reader does: a page on disk, a browser, a mouse."""
 
-import shutil
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import astro_ssl_nb as ssl
 
@@ -17,23 +16,10 @@ def chart(blobs):
     return ssl.interactive_map(xy, blobs, columns=["objid", "modelMag_u"], title=TITLE)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright to drive a browser with")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this computer")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path=path, args=options)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser):
+def page(chromium):
     """A page without a network, and what it asked for and complained of."""
-    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, offline=True)
     page = context.new_page()
     page.requests, page.complaints = [], []
     page.on("request", lambda request: page.requests.append(request.url))
@@ -86,8 +72,6 @@ def test_a_saved_map_is_a_page_of_its_own(chart, page, tmp_path):
 
 def test_a_large_set_is_thinned_and_the_page_stays_light(tmp_path):
     rng = np.random.default_rng(0)
-    from astropy.table import Table
-
     noise = rng.normal(0.1, 0.1, (1000, 5, 32, 32))
     cutouts = ssl.CutoutSet.from_arrays(noise, Table({"class": ["A", "B"] * 500, "modelMag_r": np.full(1000, 20.0)}))
     chart = ssl.interactive_map(rng.normal(size=(1000, 2)), cutouts)
