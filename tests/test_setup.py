@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections import namedtuple
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,28 @@ def test_conda_and_pip_install_the_same():
     expected = {CONDA_NAMES.get(name, name): bounds for name, bounds in pip.items() if name not in through_pip}
     assert conda == expected
     assert through_pip == {name: pip[name] for name in through_pip}
+
+
+def test_what_is_imported_is_declared():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values(), [project["name"]]]
+    declared = set().union(*map(canonical, lists), *(Requirement(line).extras for lines in lists for line in lines))
+    installed, undeclared = packages_distributions(), {}
+    for folder in ("astro_ssl_nb", "data_fetch", "notebooks", "jupyter-book", "benchmarks", "tests"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            # what no installed package brings is a module beside the file, or a peer that need not be there
+            for name in imported(path) & set(installed):
+                if not declared & set(canonical(installed[name])):
+                    undeclared.setdefault(name, []).append(path.name)
+    assert undeclared == {}
+
+
+def imported(path):
+    """The first names of the modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in names}
 
 
 @pytest.fixture
