@@ -41,7 +41,6 @@ FINISHED = """() => {
     return code.at(-1).executionCount !== null || outputs.some(output => output.output_type === "error");
 }"""
 
-OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"  # and not another tab that JupyterLab may show
 SHUT_DOWN = "() => jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 
 
@@ -126,7 +125,7 @@ def look_at(page, path):
     for index, cell in enumerate(cells):
         given = [out.get("data", {}) for out in cell.get("outputs", [])]
         made, html = [kind for data in given for kind in data], "".join(data.get("text/html", "") for data in given)
-        shown = page.locator(f'{OPEN} [data-windowed-list-index="{index}"]')
+        shown = page.locator(f'.jp-Notebook [data-windowed-list-index="{index}"]')
         if "plt.show()" in cell.source:
             assert "image/png" in made, f"{path.stem}: {cell.source}"
             for number in range(made.count("image/png")):  # a loop shows several
