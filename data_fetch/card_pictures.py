@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from astro_ssl_nb.columns import as_floats
 from astro_ssl_nb.pictures import COLOURS, in_course_style, rgb
 
 COLUMNS = 8  # of the contact sheet
@@ -119,7 +120,7 @@ def _numbers(cutouts, column):
     """A column as float, NaN where unknown or where there is no such column of numbers."""
     if column not in cutouts.catalogue.colnames or cutouts.catalogue[column].dtype.kind not in "fiu":
         return np.full(len(cutouts), np.nan)
-    return np.ma.filled(np.ma.asarray(cutouts.catalogue[column]).astype(float), np.nan)
+    return as_floats(cutouts.catalogue[column])
 
 
 def _short(text, length):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.cutouts import CutoutSet, unknown_values
+from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.set_files import class_column
 from data_fetch.card_pictures import contact_sheet, magnitudes, redshifts, sky_map
 from data_fetch.folder import write_atomically

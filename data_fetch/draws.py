@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
+from astro_ssl_nb.columns import as_floats
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch.answers import TooManyRows
 from data_fetch.catalogues import BAND_SHIFT, HASHES, field_hash, object_query
@@ -170,8 +171,7 @@ class Excluded:
         for name in ("ra", "dec"):
             column = cutouts.catalogue[name]
             try:
-                values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
-                angles.append(u.Quantity(values, column.unit or u.deg))
+                angles.append(u.Quantity(as_floats(column), column.unit or u.deg))
             except (TypeError, ValueError) as error:
                 raise FetchError(f"cannot exclude {folder}: its column {name} holds no angles ({error})") from error
         known = np.isfinite(angles[0]) & np.isfinite(angles[1])

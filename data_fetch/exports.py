@@ -10,7 +10,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from astro_ssl_nb.cutouts import CutoutSet, unknown_values
+from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.set_files import class_column
 
 BLOCK = 1024  # images in memory at a time
@@ -85,11 +86,6 @@ def export(folder, out, format="fits"):
     return out
 
 
-def _blocks(cutouts):
-    for start in range(0, len(cutouts), BLOCK):
-        yield start, cutouts.read(np.arange(start, min(start + BLOCK, len(cutouts))))
-
-
 def _check_names(cutouts, taken):
     for name in taken:
         if name in cutouts.catalogue.colnames:
@@ -149,7 +145,7 @@ def _write_fits(cutouts, path):
             value = cutouts.card[entry]
             header[keyword] = value if isinstance(value, int | float) else _ascii(value)
     cube = fits.StreamingHDU(path, header)
-    for _, images in _blocks(cutouts):
+    for _, images in cutouts.blocks(BLOCK):
         cube.write(np.ascontiguousarray(images))
     cube.close()
     table = fits.table_to_hdu(catalogue)
@@ -176,7 +172,7 @@ def _write_hdf5(cutouts, path):
         file.attrs["bands"] = list(cutouts.bands)
         file.attrs["card"] = json.dumps(cutouts.card)
         stored = file.create_dataset("images", (count, height, width, bands), _dtype(cutouts))
-        for start, images in _blocks(cutouts):
+        for start, images in cutouts.blocks(BLOCK):
             stored[start : start + len(images)] = images.transpose(0, 2, 3, 1)
         if cutouts.pixel_scale:
             file["pxscale"] = np.full(len(cutouts), cutouts.pixel_scale)
@@ -204,7 +200,7 @@ def _write_datasets(cutouts, path):
     feature = datasets.Image() if cutouts.is_picture else datasets.Array3D(cutouts.shape[1:], "float32")
 
     def rows():
-        for _, images in _blocks(cutouts):
+        for _, images in cutouts.blocks(BLOCK):
             for image in images:
                 yield {"image": image.transpose(1, 2, 0) if cutouts.is_picture else image}
 

@@ -224,8 +224,8 @@ def read_table(path):
         raise FetchError(f"{path} has no rows")
     for name in table.colnames:
         table[name] = _plain(path, table[name])
-    for name in {"ra", "dec"} & set(table.colnames):
-        if table[name].dtype.kind not in "fiu":
+    for name in ("ra", "dec"):
+        if name in table.colnames and table[name].dtype.kind not in "fiu":
             raise FetchError(
                 f"{path}: column {name} holds no angles, but text such as {str(table[name][0])!r}: give degrees as "
                 "plain numbers (SkyCoord of astropy makes them of hours, minutes and seconds)"
@@ -237,11 +237,11 @@ def _read_text(path):
     text = Path(path).read_text(encoding="utf-8-sig")  # Excel puts a mark of three bytes at the front
     if text.startswith("# %ECSV"):
         return Table.read(text, format="ascii.ecsv")
-    lines = [line for line in text.splitlines() if line.strip()]
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    if lines and delimiter not in lines[0] and Path(path).suffix.lower() != ".csv":
-        return Table.read(lines, format="ascii.basic", guess=False)
-    return Table.read(lines, format="ascii.csv", delimiter=delimiter, guess=False)
+    header = text.lstrip().split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    if delimiter not in header and Path(path).suffix.lower() != ".csv":
+        return Table.read(text + "\n", format="ascii.basic", guess=False)
+    return Table.read(text + "\n", format="ascii.csv", delimiter=delimiter, guess=False)
 
 
 def _plain(path, column):

@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, hstack, vstack
 
+from astro_ssl_nb.columns import as_floats
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_names, in_hash_order, margin, our_columns
@@ -44,8 +45,7 @@ def read_positions(path):
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
         column = table[name]
         try:
-            values = np.ma.filled(np.ma.asarray(column, float), np.nan)
-            degrees = u.Quantity(values, column.unit or u.deg).to_value(u.deg)
+            degrees = u.Quantity(as_floats(column), column.unit or u.deg).to_value(u.deg)
         except (TypeError, ValueError, u.UnitConversionError) as error:
             raise FetchError(f"{path}: column {name} holds no angles: {error}") from error
         wrong = np.flatnonzero(~((degrees >= low) & (degrees <= high)))

@@ -77,10 +77,9 @@ def test_efigi_galaxies_in_sdss(sdss):
 
 
 def test_frame(sdss, tmp_path):
-    path = sdss.frame(3918, 3, 213, "r", tmp_path)
     which = {"run": 3918, "camcol": 3, "field": 213, "band": "r"}
-    frame = data_fetch.Frame.decode(path.read_bytes(), **which)
-    assert frame.finite
+    frame = sdss.read_frame(**which, folder=tmp_path)
+    assert frame.finite and sdss.frame_path(**which, folder=tmp_path).exists()
     known = REAL / "frame-r-003918-3-0213.fits.bz2"
     if known.exists():
         assert np.array_equal(frame.data, data_fetch.Frame.decode(known.read_bytes(), **which).data)
