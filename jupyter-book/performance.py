@@ -11,6 +11,7 @@ TITLES = {
     "reading": "Reading",
     "curves": "Label curves",
     "maps": "Maps and neighbours",
+    "cutting": "Cutting",
     "starting": "Starting",
 }
 NOT_MEASURED = "Nothing was measured when this book was built: run `make bench`, and build the book again."
