@@ -8,8 +8,10 @@ import warnings as _warnings
 
 import lazy_loader as _lazy
 
-# fastai trips this while it is imported; nobody who reads a notebook can do anything about it.
+# Libraries say these while they are imported or at work; nobody who reads a notebook can do anything about them.
 _warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+_warnings.filterwarnings("ignore", message="IProgress not found")
+_warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
 
 __version__ = "0.1.0"
 

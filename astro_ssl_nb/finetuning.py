@@ -8,7 +8,7 @@ from torch import nn
 from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.dataloaders import CutoutDataLoaders
 from astro_ssl_nb.learners import class_learner
-from astro_ssl_nb.probes import as_linear_layer, linear_probe, refitted
+from astro_ssl_nb.probes import as_linear_layer, linear_probe, with_views
 from astro_ssl_nb.representations import forward
 
 # Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS. With more than
@@ -17,8 +17,8 @@ EPOCHS, STEPS, BATCH = 4, 25, 32
 # A network from nothing learns fast; a pretrained one moves slowly, its first layers slowest: each stage learns this
 # many times slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146).
 SCRATCH_RATE, RATE, DECAY = 3e-3, 1e-3, 2.6
-# The share that is kept of what the weights have moved. With 0.5 a backbone of ImageNet, which has far to go, lost.
-KEPT = 0.75
+# The share that is kept of what the weights have moved.
+KEPT = 0.5
 
 
 class _NoValidation(Callback):
@@ -41,8 +41,8 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     """A classifier fine-tuned on a few labelled cutouts, in one call.
 
     Pretrained weights are moved in three steps that a handful of labels can bear: the head is the linear probe on the
-    frozen features, fitted to many views of each label, and stays it; below the head, the last stage and all norms are
-    trained before the whole network, early stages the slowest; and the result lies a quarter of the way back to the
+    frozen features, fitted to the labels and to views of them, and stays it; below the head, the last stage and all
+    norms are trained before the whole network, early stages the slowest; and the result lies half the way back to the
     weights before (Wortsman et al. 2022, arXiv:2109.01903), in the place of stopping early, for which no labels are
     left. Without weights the network is trained from scratch for the same number of steps.
 
@@ -104,15 +104,16 @@ def finetuned_probabilities(train, subset, test, label, **options):
 def _probe_head(learn, labelled, label, seed):
     """The linear probe on the features of the learner's backbone, as a layer.
 
-    It has chosen its strength on the labels as they are; the plane is laid through as many views as training will see.
+    It has chosen its strength on the labels as they are; its plane then minds an epoch of their views as well.
     """
     names = labelled.labels(label)
     size = int(np.unique(names, return_counts=True)[1].min())
-    probe = linear_probe(size, seed).fit(forward(learn.model[0], labelled, learn.dls.stretch), names)
+    features = forward(learn.model[0], labelled, learn.dls.stretch)
+    probe = linear_probe(size, seed).fit(features, names)
     with torch.inference_mode():
         views = [(learn.model[0](x).cpu(), y.cpu()) for x, y in learn.dls.train]
-    features, targets = (torch.cat(parts).numpy() for parts in zip(*views, strict=True))
-    probe = refitted(probe, features, probe.classes_[targets], len(names))
+    seen, targets = (torch.cat(parts).numpy() for parts in zip(*views, strict=True))
+    probe = with_views(probe, features, names, seen, probe.classes_[targets])
     weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))
     head = nn.Linear(weight.shape[1], len(weight))
     head.load_state_dict({"weight": weight, "bias": bias})

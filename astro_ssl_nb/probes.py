@@ -8,7 +8,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # By accuracy, since one odd object among twenty decides a log loss; of equal candidates the first is taken.
@@ -40,19 +40,23 @@ def linear_probe(size, seed, *, columns=False, gaps=False):
     return make_pipeline(*_prepared(gaps), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
-def refitted(probe, x, y, n_labels):
-    """A fitted `linear_probe` fitted anew, with the strength that it has chosen, to views of its labels.
+def with_views(probe, x, y, x_views, y_views):
+    """A fitted `linear_probe` fitted anew, with the strength that it has chosen, to its labels and to views of them.
+
+    All views together weigh as much as the labels as they are.
 
     Parameters
     ----------
     probe : fitted Pipeline of `linear_probe`
-    x, y : features (n, D) of the views, and their classes
-    n_labels : int
-        The labels that they are views of: all views of one weigh as much as it did.
+    x, y : features (n, D) of the labelled objects, and their classes
+    x_views, y_views : the same of the views, (m, D)
     """
     chosen = getattr(probe[-1], "best_estimator_", probe[-1])
-    model = clone(chosen).set_params(C=chosen.C * n_labels / len(x))
-    return make_pipeline(*(clone(step) for _, step in probe.steps[:-1]), model).fit(x, y)
+    weights = np.concatenate([np.full(len(y), 0.5), np.full(len(y_views), len(y) / len(y_views) / 2)])
+    *first, (name, _) = probe.steps
+    model = Pipeline([*((step, clone(part)) for step, part in first), (name, clone(chosen))])
+    both = np.concatenate([x, x_views]), np.concatenate([y, y_views])
+    return model.fit(*both, **{f"{name}__sample_weight": weights})
 
 
 def knn_probe(size, seed, *, gaps=False):

@@ -18,7 +18,7 @@ from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.finetuning import BATCH, EPOCHS, KEPT, STEPS
 from astro_ssl_nb.learners import stages
 from astro_ssl_nb.precision import has_bfloat16
-from astro_ssl_nb.probes import as_linear_layer, linear_probe, refitted
+from astro_ssl_nb.probes import as_linear_layer, linear_probe, with_views
 
 
 def measure(*, repeat, n_train, n_test, arch, sizes, seeds, finetune_sizes, finetune_seeds):
@@ -92,7 +92,8 @@ def bare_fine_tuning(weights, train, labelled, test, arch, size, seed):
         with torch.inference_mode():
             features = backbone.eval()(x).cpu().numpy()
             views = torch.cat([backbone(turn_and_shift(x[rows], rng)) for rows in pool.split(BATCH)]).cpu().numpy()
-        probe = refitted(linear_probe(size, seed).fit(features, names), views, names[pool.cpu()], len(names))
+            probe = linear_probe(size, seed).fit(features, names)
+            probe = with_views(probe, features, names, views, names[pool.cpu()])
         weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))
         head.load_state_dict({"weight": weight, "bias": bias})
     model = nn.Sequential(backbone, head).to(device, memory_format=torch.channels_last)

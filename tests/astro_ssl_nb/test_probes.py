@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from astro_ssl_nb.probes import as_linear_layer, frozen_probabilities, linear_probe, refitted
+from astro_ssl_nb.probes import as_linear_layer, frozen_probabilities, linear_probe, with_views
 
 
 @pytest.fixture
@@ -26,6 +26,6 @@ def test_a_probe_does_not_care_what_classes_are_called(clouds, probe):
 def test_views_that_are_the_labels_themselves_give_the_probe_itself(clouds):
     x, y, _ = clouds
     probe = linear_probe(5, seed=0).fit(x, y)
-    eight_times = refitted(probe, np.tile(x, (8, 1)), np.tile(y, 8), len(x))
+    eight_times = with_views(probe, x, y, np.tile(x, (8, 1)), np.tile(y, 8))
     for one, other in zip(as_linear_layer(probe), as_linear_layer(eight_times), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
