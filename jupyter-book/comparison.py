@@ -180,13 +180,14 @@ def efficiency(by_task):
 
 
 def times_as_many(line):
-    """Return a label efficiency in words: a bound has no interval, and an end that was not measured no number."""
+    """Return a label efficiency in words; an end of its interval that was not measured has no number."""
     times, low, high = (None if line[name] is None else f"{line[name]:.1f}" for name in ("efficiency", "low", "high"))
-    if line["lower_bound"] or line["upper_bound"]:
-        return f"at {'least' if line['lower_bound'] else 'most'} {times}"
-    if low is None and high is None:
-        return f"{times} (no interval)"
-    return f"{times} [{low or 'or less'},\N{NO-BREAK SPACE}{high or 'or more'}]"
+    interval = f" [{low or 'or less'},\N{NO-BREAK SPACE}{high or 'or more'}]" if low or high else ""
+    if line["lower_bound"]:
+        return f"at least {times}{interval if low else ''}"
+    if line["upper_bound"]:
+        return f"at most {times}{interval if high else ''}"
+    return f"{times}{interval or ' (no interval)'}"
 
 
 def paper_recipe(section):
