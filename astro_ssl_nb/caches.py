@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from astro_ssl_nb.set_files import file_digest
+from astro_ssl_nb.set_files import file_digest, whole_file
 
 # A result of other code, or of other versions of these, is another result.
 VERSIONS = ("torch", "timm", "scikit-learn", "fastai")
@@ -70,10 +69,8 @@ class Cache:
         if path.exists():
             return np.load(path, allow_pickle=False)
         found = compute()
-        part = path.with_suffix(".part")
-        with open(part, "wb") as file:
+        with whole_file(path) as file:
             np.save(file, found)
-        os.replace(part, path)
         return found
 
 

@@ -1,7 +1,6 @@
 """Checkpoints: a run that was stopped, however it was stopped, goes on as if nothing had happened."""
 
 import hashlib
-import os
 import pickle
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from astro_ssl_nb.columns import as_floats
 from astro_ssl_nb.seeds import get_generators, set_generators
+from astro_ssl_nb.set_files import whole_file
 
 FORMAT = 4  # 1 held the state of another optimiser, 2 and 3 did not say all of what was learned and how
 
@@ -181,16 +181,10 @@ def _constants(stretch):
 
 def write_checkpoint(state, path):
     """Write a nested dict of tensors, numbers and text: the whole file or, with an OSError, none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
+        with whole_file(path) as file:
             torch.save(_plain(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch's writer raises its own error over that of the system
-        part.unlink(missing_ok=True)
         why = error.strerror if isinstance(error, OSError) else getattr(error.__context__, "strerror", None) or error
         before = "the checkpoint before it stands" if path.exists() else "there is no earlier one"
         raise OSError(

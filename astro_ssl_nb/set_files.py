@@ -1,8 +1,9 @@
-"""The files of a CutoutSet: how a card and a catalogue are written and read, and whether a file is still the same."""
+"""Files that are whole or not there, and those of a CutoutSet: card, catalogue, and whether one is still the same."""
 
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,39 @@ def class_column(catalogue):
     return next((name for name in ("class", "label") if name in catalogue.colnames), None)
 
 
+@contextmanager
+def whole_file(path):
+    """A binary file to write to, which is put in the place of `path` once it is whole and on disk.
+
+    After an error in the block, or a full disk, nothing is left of it, and a file that was there before stands.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def flush(path):
     """Have the system put on disk what was written to a file, so that a power cut does not take it."""
     with open(path, "r+b") as file:
@@ -66,7 +100,6 @@ def write_catalogue(catalogue, path):
 
 def write_card(card, folder):
     """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
-    part = Path(folder) / "card.json.part"
-    part.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
-    flush(part)
-    os.replace(part, Path(folder) / "card.json")
+    text = json.dumps({"format": FORMAT, **card}, indent=1) + "\n"
+    with whole_file(Path(folder) / "card.json") as file:
+        file.write(text.encode())

@@ -4,6 +4,8 @@ import json
 import math
 from pathlib import Path
 
+from astro_ssl_nb.set_files import whole_file
+
 
 def record(run_folder, section, **numbers):
     """Merge numbers into `summary.json` of a run; a section that is recorded again is replaced.
@@ -29,13 +31,22 @@ def record(run_folder, section, **numbers):
     ...     record(run, "02_pretrain", mae_r=0.08, low=float("nan"))["sections"]
     {'02_pretrain': {'mae_r': 0.08, 'low': None}}
     """
+    sections = read_summary(run_folder).get("sections", {})
+    return update_summary(run_folder, sections={**sections, section: numbers})
+
+
+def read_summary(run_folder):
+    """The summary of a run, a dict; {} before there is one."""
     path = Path(run_folder) / "summary.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    summary = json.loads(path.read_text()) if path.exists() else {}
-    summary.setdefault("sections", {})[section] = _without_nan(numbers)
-    part = path.with_name("summary.json.part")
-    part.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    part.replace(path)
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def update_summary(run_folder, **entries):
+    """Replace some top-level entries of the summary of a run, in one step; returns the whole summary."""
+    summary = read_summary(run_folder) | _without_nan(entries)
+    text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
+    with whole_file(Path(run_folder) / "summary.json") as file:
+        file.write(text.encode())
     return summary
 
 

@@ -9,7 +9,6 @@ broken link, fails the build. No network is needed.
 
 import argparse
 import copy
-import json
 import os
 import re
 import shutil
@@ -25,6 +24,8 @@ from comparison import comparisons, figures
 from pages import duration, map_cards, map_tree, measured_page, parameters_page
 from performance import performance_tables
 from terms import glossary_terms, link_terms
+
+from astro_ssl_nb.summary import read_summary
 
 PAGES = Path(__file__).resolve().parent
 RUNS = PAGES.parent / "runs"
@@ -50,6 +51,8 @@ def build_book(run):
     shutil.rmtree(book, ignore_errors=True)  # what a page was called before must not stay
     shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     summary = read_summary(run)
+    if not summary:
+        sys.exit(f"There is no run {Path(run).name!r}: make it with `make course RUN={Path(run).name}`.")
     unmeasured = [] if BENCH.exists() else ["performance"]  # a page of nothing helps nobody
     leave_out(book, [*summary.get("left_out", []), *unmeasured])
     notebooks = copy_notebooks(run, book, summary)
@@ -71,14 +74,6 @@ def build_book(run):
     copy_of_all = shutil.make_archive(html.parent / "book", "zip", html)
     shutil.move(copy_of_all, html)  # the first page links to it; made elsewhere, it does not hold itself
     return html / "index.html"
-
-
-def read_summary(run):
-    """Return the summary of a run."""
-    path = Path(run) / "summary.json"
-    if not path.exists():
-        sys.exit(f"There is no run {Path(run).name!r}: make it with `make course RUN={Path(run).name}`.")
-    return json.loads(path.read_text())
 
 
 def leave_out(book, names):

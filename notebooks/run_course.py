@@ -38,6 +38,8 @@ from packaging.requirements import Requirement
 from papermill.exceptions import PapermillExecutionError
 from parameters import read_preset, resolve_parameters
 
+from astro_ssl_nb.summary import read_summary, update_summary
+
 COURSE = Path(__file__).resolve().parent
 PACKAGES = ("astro_ssl_nb", "data_fetch")
 
@@ -206,20 +208,6 @@ def describe_machine():
         "cores": os.cpu_count(),
         "memory_gb": memory,
     }
-
-
-def read_summary(folder):
-    """Return the summary of a run, {} before there is one."""
-    path = Path(folder) / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def update_summary(folder, **entries):
-    """Replace some top-level entries of a run's summary, in one step."""
-    path = Path(folder) / "summary.json"
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(read_summary(folder) | entries, indent=1))
-    scratch.replace(path)
 
 
 def headlines(summary):
