@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 # Pixels by which a training cutout may be off centre: astrometry and slicing leave about one.
 MAX_SHIFT = 2
+ZOOM, NOISE = 1.3, 0.1
 
 
 def turn_and_shift(x, rng):
@@ -47,33 +48,30 @@ def turn_and_shift(x, rng):
     return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
-def distort(x, rng, *, zoom=1.3, gain=0.2, noise=0.1):
+def distort(x, rng, *, gain=0.2):
     """Rotate, zoom and dim the images of a batch, and add noise: what another night or distance would change.
 
+    An object grows or shrinks by up to ZOOM, evenly in the logarithm; the noise has up to NOISE as standard deviation.
     Class and shape survive this; magnitudes and sizes do not, so it is not for regressing those.
 
     Parameters
     ----------
     x : Tensor of shape (N, C, H, W), network input (unit variance a channel)
     rng : random.Random
-    zoom : float, default=1.3
-        Largest factor by which an object grows or shrinks; drawn evenly in its logarithm.
     gain : float, default=0.2
         Scatter of a factor on all channels of an image; one on each channel scatters half as much.
-    noise : float, default=0.1
-        Largest standard deviation of the noise added to an image.
     """
     n, channels = x.shape[:2]
     generator = _generator(rng)
     angle = torch.rand(n, generator=generator) * 2 * math.pi
-    scale = torch.exp((2 * torch.rand(n, generator=generator) - 1) * math.log(zoom))
+    scale = torch.exp((2 * torch.rand(n, generator=generator) - 1) * math.log(ZOOM))
     cos, sin, zero = torch.cos(angle) / scale, torch.sin(angle) / scale, torch.zeros(n)
     affine = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     grid = F.affine_grid(affine.to(x), x.shape, align_corners=False)
     # The corners that a rotation brings in mirror the sky that is there: a black corner would tell the angle.
     out = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     factor = 1 + gain * (torch.randn(n, 1, generator=generator) + 0.5 * torch.randn(n, channels, generator=generator))
-    sigma = noise * torch.rand(n, 1, 1, 1, generator=generator)
+    sigma = NOISE * torch.rand(n, 1, 1, 1, generator=generator)
     grain = torch.randn(x.shape, generator=generator)
     return out * factor[..., None, None].to(x) + (sigma * grain).to(x)
 

@@ -25,8 +25,8 @@ class Cache:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = Cache(folder).run(("arm", 5, 0), lambda: {"accuracy": 0.9})
-    ...     again = Cache(folder).run(("arm", 5, 0), lambda: {"accuracy": "computed again"})
+    ...     first = Cache(folder).keep(("arm", 5, 0), {"accuracy": 0.9})
+    ...     again = Cache(folder).get(("arm", 5, 0))
     >>> again
     {'accuracy': 0.9}
     """
@@ -45,20 +45,20 @@ class Cache:
                 continue
             self.runs[key] = result
 
-    def has(self, identity):
-        """Whether the log has a finished run."""
-        return digest(self.code, identity) in self.runs
+    def get(self, identity):
+        """The dict of a finished run, or None."""
+        return self.runs.get(digest(self.code, identity))
 
-    def run(self, identity, compute):
-        """The dict that `compute()` gives, from the log where it is there; a finished run is logged at once."""
+    def keep(self, identity, result):
+        """Log a finished run at once, and return its dict; what is in the log already stands."""
         if self.folder is None:
-            return compute()
+            return result
         key = digest(self.code, identity)
         if key not in self.runs:
-            self.runs[key] = compute()
+            self.runs[key] = result
             with open(self.log, "a") as log:
                 # The line before may have been cut short: a new one starts on its own.
-                log.write("\n" * (log.tell() > 0) + json.dumps([key, self.runs[key]]))
+                log.write("\n" * (log.tell() > 0) + json.dumps([key, result]))
         return self.runs[key]
 
     def array(self, identity, compute):

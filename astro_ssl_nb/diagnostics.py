@@ -7,6 +7,8 @@ import numpy as np
 
 from astro_ssl_nb.pictures import COLOURS, in_course_style
 
+BINS = 10  # of confidence, and fewer objects than LEAST in one are noise
+LEAST = 10
 # Numbers of `COLOURS`: what starts alike looks alike, whatever a notebook calls it and beside whatever it stands.
 ARM_COLOURS = {
     "pretext": 0,
@@ -103,7 +105,7 @@ def plot_strata(tables, labels):
 
 
 @in_course_style
-def plot_reliability(answers, truth, *, bins=10):
+def plot_reliability(answers, truth):
     """How often an answer is right against how sure the classifier was of it, a line per arm, a point per bin.
 
     The area of a point grows with the number of objects in its bin; bins with fewer than ten are left out.
@@ -113,16 +115,15 @@ def plot_reliability(answers, truth, *, bins=10):
     answers : dict of arm -> DataFrame of shape (N, classes)
         Probabilities, as `few_shot_probabilities` gives them.
     truth : array of N class names
-    bins : int, default=10
     """
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
     for (arm, table), (colour, line) in zip(answers.items(), arm_styles(answers).values(), strict=True):
         sure = table.max(axis=1).to_numpy()
         right = table.idxmax(axis=1).to_numpy() == truth
-        number = np.minimum((sure * bins).astype(int), bins - 1)
-        counts = np.bincount(number, minlength=bins)
-        filled = np.flatnonzero(counts >= 10)  # fewer are noise
+        number = np.minimum((sure * BINS).astype(int), BINS - 1)
+        counts = np.bincount(number, minlength=BINS)
+        filled = np.flatnonzero(counts >= LEAST)
         x, y = ([values[number == k].mean() for k in filled] for values in (sure, right))
         ax.plot(x, y, line, color=colour, label=arm)
         ax.scatter(x, y, 10 + 150 * counts[filled] / len(truth), color=colour)

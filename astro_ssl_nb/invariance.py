@@ -11,6 +11,8 @@ from astro_ssl_nb.augmentations import distort
 from astro_ssl_nb.losses import vicreg
 from astro_ssl_nb.seeds import seeded
 
+WIDTH = 256  # of the projected space
+
 
 class Invariance(Callback):
     """fastai callback that adds augmentation invariance to the loss of a learner.
@@ -22,10 +24,6 @@ class Invariance(Callback):
     ----------
     weight : float, default=0.02
         Of the VICReg loss beside the learner's own; VICReg's own weights make it about 25 times a usual loss.
-    width : int, default=256
-        Of the projected space.
-    view : callable, default=distort
-        Function of a batch and a `random.Random`.
     seed : int, default=0
 
     Raises
@@ -41,8 +39,8 @@ class Invariance(Callback):
         learn.fit_one_cycle(12, 3e-3)
     """
 
-    def __init__(self, weight=0.02, *, width=256, view=distort, seed=0):
-        self.weight, self.width, self.view, self.seed = weight, width, view, seed
+    def __init__(self, weight=0.02, *, seed=0):
+        self.weight, self.seed = weight, seed
 
     def before_fit(self):
         if hook := self.__dict__.pop("hook", None):  # left by a fit that was interrupted
@@ -52,7 +50,7 @@ class Invariance(Callback):
         with seeded(self.seed):
             d = self.learn.model[0].num_features
             self.projector = nn.Sequential(
-                nn.Linear(d, self.width), nn.BatchNorm1d(self.width), nn.ReLU(), nn.Linear(self.width, self.width)
+                nn.Linear(d, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH)
             ).to(self.dls.device)
         self.rng = random.Random(self.seed)
         # The projector serves training alone: an optimiser of its own keeps it out of the model and its files.
@@ -66,7 +64,7 @@ class Invariance(Callback):
         if not self.training:
             return
         one = self.seen
-        other = self.learn.model.features(self.view(self.x, self.rng))
+        other = self.learn.model.features(distort(self.x, self.rng))
         projected = [self.projector(view) for view in (one, other)]
         self.learn.loss_grad = self.learn.loss_grad + self.weight * vicreg(*projected)
 

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -21,6 +22,15 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
 WORKERS = 4
 # Bins of confidence in the expected calibration error.
 ECE_BINS = 10
+
+
+class Run(NamedTuple):
+    """One point of a curve: a probe on an arm, with some labels per class, drawn by a seed."""
+
+    arm: str
+    probe: str
+    n_labels: int
+    seed: int
 
 
 def label_curve(
@@ -94,39 +104,39 @@ def label_curve(
         for name, weights in arms.items()
     }
     runs = [
-        (name, probe, size, seed)
+        Run(name, probe, size, seed)
         for name, arm in arms.items()
         for probe in probes
         if probe != "finetune" or arm.trainable
         for size, seed in subsets
     ]
-
-    frozen = [run for run in runs if run[1] != "finetune"]
-    tuned = [run for run in runs if run[1] == "finetune"]
+    identities = {run: (arms[run.arm].identity, *run[1:]) for run in runs}
     results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
-
-        def finish(some, workers=WORKERS):
-            identities = {run: (arms[run[0]].identity, *run[1:]) for run in some}
-            new = [run for run in some if not cache.has(identities[run])]
-            tasks = [arms[name].task(probe, subsets[size, seed], size, seed) for name, probe, size, seed in new]
+        for some, workers in _batches(runs, arms):
+            new = {run for run in some if cache.get(identities[run]) is None}
+            tasks = [
+                arms[run.arm].task(run.probe, subsets[run.n_labels, run.seed], run.n_labels, run.seed)
+                for run in some
+                if run in new
+            ]
             found = _side_by_side(tasks, y_test, classes, workers)
             for run in some:
-                # Taken even where an arm of the same weights has put it into the cache since, to keep the order.
-                result = next(found) if run in new else None
-                results[run] = cache.run(identities[run], lambda: result)  # noqa: B023 (called at once)
+                known = identities[run]
+                results[run] = cache.keep(known, next(found)) if run in new else cache.get(known)
                 bar.update()
-                bar.set_postfix_str(f"{run[0]} {run[1]} {run[2]}: {results[run]['accuracy']:.3f}")
+                bar.set_postfix_str(f"{run.arm} {run.probe} {run.n_labels}: {results[run]['accuracy']:.3f}")
+    return pd.DataFrame([run._asdict() | results[run] for run in runs])
 
-        for name, arm in arms.items():
-            mine = [run for run in frozen if run[0] == name]
-            # All runs of an arm share its features, or those of a seed where they are random.
-            for some in [mine] if arm.fixed else [[run for run in mine if run[3] == seed] for seed in range(seeds)]:
-                finish(some)
-            arm.forget()
-        finish(tuned, workers=1 if cuda.is_available() else WORKERS)
-    names = ("arm", "probe", "n_labels", "seed")
-    return pd.DataFrame([dict(zip(names, run, strict=True)) | results[run] for run in runs])
+
+def _batches(runs, arms):
+    """Runs that are done together, and how many at once: those that share features, and in the end the fine-tunings."""
+    for name, arm in arms.items():
+        mine = [run for run in runs if run.arm == name and run.probe != "finetune"]
+        for seed in [None] if arm.fixed else sorted({run.seed for run in mine}):  # random features are those of a seed
+            yield [run for run in mine if seed in (None, run.seed)], WORKERS
+        arm.forget()
+    yield [run for run in runs if run.probe == "finetune"], 1 if cuda.is_available() else WORKERS
 
 
 def few_shot_probabilities(

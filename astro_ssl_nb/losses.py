@@ -63,10 +63,14 @@ def masked_laplace(prediction, target):
     return (likelihood * known).sum() / known.sum().clamp(min=1)
 
 
-def vicreg(one, other, *, invariance=25.0, variance=25.0, covariance=1.0):
+# The weights of VICReg, beside 1 for its covariance.
+INVARIANCE = VARIANCE = 25.0
+
+
+def vicreg(one, other):
     """How far two views of the same objects lie apart, and how much of the space they leave unused.
 
-    Variance-invariance-covariance regularisation (Bardes, Ponce & LeCun 2022, arXiv:2105.04906), with its weights.
+    Variance-invariance-covariance regularisation (Bardes, Ponce & LeCun 2022, arXiv:2105.04906).
 
     Parameters
     ----------
@@ -86,11 +90,11 @@ def vicreg(one, other, *, invariance=25.0, variance=25.0, covariance=1.0):
     True
     """
     n, d = one.shape
-    loss = invariance * F.mse_loss(one, other)
+    loss = INVARIANCE * F.mse_loss(one, other)
     for view in (one, other):
         centred = view - view.mean(0)
         scatter = torch.sqrt(centred.var(0) + 1e-4)
-        loss = loss + 0.5 * variance * F.relu(1 - scatter).mean()
+        loss = loss + 0.5 * VARIANCE * F.relu(1 - scatter).mean()
         product = centred.T @ centred / (n - 1)
-        loss = loss + covariance * (product.square().sum() - product.diagonal().square().sum()) / d
+        loss = loss + (product.square().sum() - product.diagonal().square().sum()) / d
     return loss

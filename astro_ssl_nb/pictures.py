@@ -17,6 +17,7 @@ CLASS_COLOURS = dict(zip(("GALAXY", "QSO", "STAR"), COLOURS, strict=False))
 # For more classes than that has: five hues at a time, dark ones first.
 MORE_COLOURS = [to_hex(plt.colormaps["tab20b"](k)) for shade in range(4) for k in range(shade, 20, 4)]
 LEGEND_COLUMNS = 7
+WIDTH = 8.0  # inches of a contact sheet
 MAP_CELLS = 14  # of a map of pictures, along each axis: more would be too small for a phone
 GAMMA = 0.75  # brightens faint pixels where pictures are small
 STYLE = {
@@ -79,8 +80,13 @@ def rgb(images, bands):
     return lupton_rgb(torch.from_numpy(flux)).numpy().transpose(0, 2, 3, 1)
 
 
+def origin_of(cutouts):
+    """Where row 0 is drawn: pictures begin at the top, frames of the sky at the bottom."""
+    return "upper" if cutouts.is_picture else "lower"
+
+
 @in_course_style
-def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
+def show_cutouts(cutouts, titles=None, *, columns=8):
     """A contact sheet of cutouts as colour pictures.
 
     Parameters
@@ -88,8 +94,6 @@ def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
     cutouts : CutoutSet of a few dozen at most
     titles : sequence of str, optional
     columns : int, default=8
-    width : float, default=8.0
-        Inches.
 
     Raises
     ------
@@ -101,14 +105,14 @@ def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
     pictures = rgb(cutouts.images, cutouts.bands)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    side = width / columns
+    side = WIDTH / columns
     fig, axes = plt.subplots(
-        rows, columns, figsize=(width, rows * (side + (0.25 if titles is not None else 0.05))), squeeze=False
+        rows, columns, figsize=(WIDTH, rows * (side + (0.25 if titles is not None else 0.05))), squeeze=False
     )
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
-        ax.imshow(picture, origin="upper" if cutouts.is_picture else "lower")
+        ax.imshow(picture, origin=origin_of(cutouts))
         if titles is not None:
             ax.set_title(titles[i], fontsize=8)
     fig.tight_layout(pad=0.3)
@@ -119,7 +123,7 @@ def show_cutouts(cutouts, titles=None, *, columns=8, width=8.0):
 def show_bands(cutouts, row):
     """One object in each band (asinh stretch) and in colour."""
     one = cutouts[[row]]
-    image, origin = one.images[0], "upper" if cutouts.is_picture else "lower"
+    image, origin = one.images[0], origin_of(cutouts)
     fig, axes = plt.subplots(1, len(image) + 1, figsize=(1.6 * (len(image) + 1), 2.0))
     top = np.arcsinh(np.percentile(image, 99.8) / 0.05)
     for ax, plane, band in zip(axes, image, one.bands, strict=False):
@@ -153,7 +157,7 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     for ax in axes.flat:
         ax.axis("off")
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        ax.imshow(picture, origin="upper" if loader.cutouts.is_picture else "lower")
+        ax.imshow(picture, origin=origin_of(loader.cutouts))
         ax.set_title(title, fontsize=8)
     return fig
 
@@ -176,7 +180,7 @@ def show_neighbours(cutouts, queries, neighbours, *, label="class"):
     pictures = pictures.reshape(*rows.shape, *pictures.shape[1:])
     fig, axes = plt.subplots(*rows.shape, figsize=(rows.shape[1], 1.05 * rows.shape[0] + 0.4), squeeze=False)
     for i, j in np.ndindex(*rows.shape):
-        axes[i, j].imshow(pictures[i, j], origin="upper" if cutouts.is_picture else "lower")
+        axes[i, j].imshow(pictures[i, j], origin=origin_of(cutouts))
         axes[i, j].set(xticks=[], yticks=[])
         axes[i, j].grid(False)
         axes[i, j].spines[:].set(visible=True, color=colour_of[names[i, j]], linewidth=2.5)
@@ -222,7 +226,7 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
         x, y = cell_of[row]
         ax.add_patch(plt.Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, color=colour_of[names[row]], linewidth=0))
         inside = (x + 0.09, x + 0.91, y + 0.09, y + 0.91)
-        ax.imshow(picture, extent=inside, origin="upper" if cutouts.is_picture else "lower", zorder=2)
+        ax.imshow(picture, extent=inside, origin=origin_of(cutouts), zorder=2)
     ends = (-0.2, MAP_CELLS + 0.2)
     ax.set(xlim=ends, ylim=ends, xticks=[], yticks=[], aspect="equal", title=title)
     ax.set(xlabel="first axis of the map (no unit)", ylabel="second axis (no unit)")
@@ -247,7 +251,7 @@ def plot_saliency(cutouts, maps, titles, *, unit):
     pictures = rgb(cutouts.images, cutouts.bands) ** GAMMA
     n = len(pictures)
     fig, axes = plt.subplots(2, n, figsize=(1.3 * n + 0.9, 3.1), squeeze=False, layout="constrained")
-    origin = "upper" if cutouts.is_picture else "lower"
+    origin = origin_of(cutouts)
     colours = LinearSegmentedColormap.from_list("against and for", [COLOURS[1], "white", COLOURS[0]])
     top = np.percentile(np.abs(maps), 99.5)
     for ax, picture, values, title in zip(axes.T, pictures, maps, titles, strict=True):

@@ -10,6 +10,7 @@ LUPTON_STRETCH, LUPTON_Q = 0.5, 10.0
 # asinh turns from linear to logarithmic at this multiple of the pixel noise.
 SOFTENING_IN_NOISE = 3.0
 STRETCHES = ("rgb", "bands")
+SAMPLE = 2000  # cutouts that the constants are taken of
 
 
 def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
@@ -100,8 +101,8 @@ class Stretch:
     std: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, cutouts, kind="rgb", *, sample=2000, seed=0):
-        """Constants from a sample of a CutoutSet.
+    def fit(cls, cutouts, kind="rgb"):
+        """Constants from a random sample of a CutoutSet, the same each time.
 
         Parameters
         ----------
@@ -126,7 +127,7 @@ class Stretch:
             if len(bands) != 3 and not set("irg") <= set(bands):
                 raise ValueError(f"stretch 'rgb' needs the bands i, r, g; this set has {' '.join(bands)}: use 'bands'")
             planes = tuple(colour_planes(bands))
-        rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:sample])
+        rows = np.sort(np.random.default_rng(0).permutation(len(cutouts))[:SAMPLE])
         images = cutouts.read(rows)
         _refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
         noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
