@@ -17,8 +17,6 @@ from astro_ssl_nb.stretch import Stretch
 IMAGENET_ARCH = "tf_efficientnet_lite0"
 # ImageNet networks halve the image five times; below this size nothing is left, so smaller cutouts are enlarged.
 IMAGENET_SIZE = 64
-# Seeing changes the size of a star more than this from night to night.
-SCALE_TOLERANCE = 0.1
 
 
 def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
@@ -155,6 +153,7 @@ def load_backbone(path, *, arch=None):
     Raises
     ------
     FileNotFoundError, ValueError
+        As `read_card`; also if the file holds another architecture than `arch`, or weights that do not fit it.
     """
     from safetensors.torch import load_file
 
@@ -172,38 +171,6 @@ def load_backbone(path, *, arch=None):
             )
     backbone.load_state_dict(theirs)
     return (_enlarging(backbone) if card.get("enlarges") else backbone), card
-
-
-def check_pixel_scale(card, cutouts):
-    """Refuse cutouts whose pixels are of another size than those that a backbone was trained on.
-
-    Pictures whose scale nobody knows pass: their objects fill the frame however far away they are.
-
-    Raises
-    ------
-    ValueError
-    """
-    trained, given = card.get("pixel_scale"), cutouts.pixel_scale
-    if trained and given and abs(given / trained - 1) > SCALE_TOLERANCE:
-        raise ValueError(
-            f"the backbone was trained on pixels of {trained} arcsec, these cutouts have {given}: objects would look "
-            f"{trained / given:.2g} times as large. Resample them to {trained} arcsec, or pretrain on their survey"
-        )
-
-
-def stretch_of_part(stretch, train, part):
-    """The stretch of training for another part of the data, whose bands may stand in another order.
-
-    Raises
-    ------
-    ValueError
-        If the part has other bands, another pixel scale, or pictures where training has fluxes.
-    """
-    if part.is_picture != train.is_picture:
-        kinds = ["uint8 pictures" if one.is_picture else "fluxes" for one in (train, part)]
-        raise ValueError(f"the training set holds {kinds[0]}, these cutouts are {kinds[1]}: make both in the same way")
-    check_pixel_scale(train.card, part)
-    return stretch.aligned(part)
 
 
 def _plain(value):

@@ -10,9 +10,8 @@ from fastai.data.load import DataLoader
 
 from astro_ssl_nb import pictures
 from astro_ssl_nb.augmentations import turn_and_shift
-from astro_ssl_nb.backbones import stretch_of_part
 from astro_ssl_nb.properties import property_values
-from astro_ssl_nb.stretch import Stretch
+from astro_ssl_nb.stretch import Stretch, stretch_of_part
 
 
 class CutoutLoader(DataLoader):

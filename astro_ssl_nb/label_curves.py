@@ -90,6 +90,19 @@ def label_curve(
     -----
     UserWarning
         If so many of a class are drawn that different seeds draw mostly the same.
+
+    Examples
+    --------
+    Of a catalogue column alone; with images, an arm is the path of a backbone, "imagenet" or None.
+
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import SIZES, CutoutSet
+    >>> radius = np.random.default_rng(0).lognormal(np.tile([0.2, 1.0], 60), 0.3)
+    >>> table = Table({"objid": np.arange(120), "class": ["STAR", "GALAXY"] * 60, "petroR50_r": radius})
+    >>> train, test = CutoutSet.from_arrays(np.zeros((120, 1, 8, 8)), table, bands="r").split((0.5, 0.5))
+    >>> curve = label_curve(train, test, arms={"size": SIZES[:1]}, probes=("linear",), sizes=(5,), seeds=2)
+    >>> curve[["arm", "probe", "n_labels", "seed"]].values.tolist(), bool(curve.accuracy.min() > 0.7)
+    ([['size', 'linear', 5, 0], ['size', 'linear', 5, 1]], True)
     """
     _check_probes(probes)
     if not arms or not sizes or seeds < 1:
@@ -162,6 +175,15 @@ def few_shot_probabilities(
     ------
     ValueError, KeyError
         As `label_curve`; also if columns are to be fine-tuned.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import SIZES, CutoutSet
+    >>> table = Table({"objid": np.arange(40), "class": ["STAR", "GALAXY"] * 20, "petroR50_r": [1.0, 3.0] * 20})
+    >>> train, test = CutoutSet.from_arrays(np.zeros((40, 1, 8, 8)), table, bands="r").split((0.5, 0.5))
+    >>> few_shot_probabilities(train, test, weights=SIZES[:1], size=5).columns.tolist()
+    ['GALAXY', 'STAR']
     """
     _check_probes((probe,))
     subset = labelled_subset(checked_labels(train, test, label)[0], size, seed)

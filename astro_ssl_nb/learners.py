@@ -14,11 +14,12 @@ from fastai.torch_core import rank_distrib
 from fastcore.meta import delegates
 from torch import nn
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_backbone, load_backbone
+from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
 from astro_ssl_nb.nonfinite import NoticeNaN
 from astro_ssl_nb.precision import MixedPrecision
 from astro_ssl_nb.seeds import get_generators, seeded, set_generators
+from astro_ssl_nb.stretch import check_pixel_scale
 
 
 class PropertyMAE(Metric):

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, check_pixel_scale, create_backbone, load_backbone
-from astro_ssl_nb.stretch import Stretch
+from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
+from astro_ssl_nb.stretch import Stretch, check_pixel_scale
 
 
 def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):

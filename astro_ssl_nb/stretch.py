@@ -10,6 +10,8 @@ LUPTON_STRETCH, LUPTON_Q = 0.5, 10.0
 # asinh turns from linear to logarithmic at this multiple of the pixel noise.
 SOFTENING_IN_NOISE = 3.0
 STRETCHES = ("rgb", "bands")
+# Seeing changes the size of a star more than this from night to night.
+SCALE_TOLERANCE = 0.1
 SAMPLE = 2000  # cutouts that the constants are taken of
 
 
@@ -191,6 +193,45 @@ class Stretch:
         if self.kind == "rgb":
             return lupton_rgb(x)
         return torch.asinh(x / (SOFTENING_IN_NOISE * x.new_tensor(self.noise)[:, None, None]))
+
+
+def check_pixel_scale(card, cutouts):
+    """Refuse cutouts whose pixels are of another size than those that a backbone was trained on.
+
+    Pictures whose scale nobody knows pass: their objects fill the frame however far away they are.
+
+    Parameters
+    ----------
+    card : dict
+        Of a backbone, or of the set that it was trained on.
+    cutouts : CutoutSet
+
+    Raises
+    ------
+    ValueError
+        If both scales are known and differ by more than a tenth.
+    """
+    trained, given = card.get("pixel_scale"), cutouts.pixel_scale
+    if trained and given and abs(given / trained - 1) > SCALE_TOLERANCE:
+        raise ValueError(
+            f"the backbone was trained on pixels of {trained} arcsec, these cutouts have {given}: objects would look "
+            f"{trained / given:.2g} times as large. Resample them to {trained} arcsec, or pretrain on their survey"
+        )
+
+
+def stretch_of_part(stretch, train, part):
+    """The stretch of training for another part of the data, whose bands may stand in another order.
+
+    Raises
+    ------
+    ValueError
+        If the part has other bands, another pixel scale, or pictures where training has fluxes.
+    """
+    if part.is_picture != train.is_picture:
+        kinds = ["uint8 pictures" if one.is_picture else "fluxes" for one in (train, part)]
+        raise ValueError(f"the training set holds {kinds[0]}, these cutouts are {kinds[1]}: make both in the same way")
+    check_pixel_scale(train.card, part)
+    return stretch.aligned(part)
 
 
 def _refuse_nonfinite(finite, rows):
