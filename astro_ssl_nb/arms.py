@@ -46,7 +46,10 @@ class Arm:
             if len(spec) != 2 or not _is_columns(spec[1]):
                 raise ValueError(f"an arm of images and columns is a pair (weights, properties), and not {spec!r}")
             self.weights, self.columns = spec[0], tuple(spec[1])
-        self.parts, self.label, self.arch, self.cache = (train, test), label, arch, cache
+        if self.weights == "imagenet":
+            stretch = "rgb"
+        self.parts, self.label, self.cache = (train, test), label, cache
+        self.arch = arch if self.weights is None else None  # others bring their own
         self.y = train.labels(label)
         self.classes = np.unique(self.y)
         self.forget()
@@ -105,8 +108,7 @@ class Arm:
 
         if not self.trainable:
             raise ValueError("an arm with catalogue columns has no network to fine-tune: use probe 'linear' or 'knn'")
-        arch = self.arch if self.weights is None else None
-        options = {"weights": self.weights, "arch": arch, "stretch": self.stretches[0], "seed": seed}
+        options = {"weights": self.weights, "arch": self.arch, "stretch": self.stretches[0], "seed": seed}
         return finetuned_probabilities, (self.parts[0], subset, self.parts[1], self.label), options
 
     def _embedded(self, k, seed):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from astro_ssl_nb.seeds import seeded
+from astro_ssl_nb.set_files import whole_file
 from astro_ssl_nb.stretch import Stretch
 
 # The one timm architecture whose ImageNet weights come inside a Python package, so that the ImageNet arm is the same
@@ -90,8 +91,7 @@ def save_backbone(learn, path, **metrics):
     OSError
         If it cannot be written; a file that was there before stands.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
@@ -104,13 +104,11 @@ def save_backbone(learn, path, **metrics):
             f"{len(broken)} of {len(state)} tensors of the backbone are not finite ({broken[0]} first), and not "
             "written: make the learner anew and train it at a lower learning rate, with the callback StopAtNaN"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    content = save(state, metadata={"card": json.dumps(card, default=_plain)})
     try:
-        save_file(state, part, metadata={"card": json.dumps(card, default=_plain)})
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            file.write(content)
+    except OSError as error:
         raise OSError(f"the backbone cannot be written to {path}: {error}") from error
     return path
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on a handful of labels: start from the linear probe, move the network with care."""
+"""Fine-tuning on a handful of labels: start from a linear probe that has seen views, move the network with care."""
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from astro_ssl_nb.dataloaders import CutoutDataLoaders
 from astro_ssl_nb.learners import class_learner
 from astro_ssl_nb.probes import as_linear_layer, linear_probe, with_views
 from astro_ssl_nb.representations import forward
+from astro_ssl_nb.seeds import seeded
 
 # Every fine-tuning gets the same number of gradient steps, however few its labels are: EPOCHS of STEPS. With more than
 # STEPS batches of labels, an epoch is one pass over them.
@@ -85,7 +86,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
-    with learn.no_bar(), learn.no_logging():
+    with seeded(seed), learn.no_bar(), learn.no_logging():
         if weights is None:
             learn.fit_one_cycle(EPOCHS, SCRATCH_RATE)
         else:

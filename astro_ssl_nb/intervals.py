@@ -147,7 +147,7 @@ def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
         for size in (_shared_sizes(curve, better, worse) if n_labels is None else [n_labels])
     ]
     table = pd.DataFrame(rows, columns=["n_labels", "better", "worse", "mean", "low", "high"])
-    differ = table.high > table.low
+    differ = table.high - table.low > 1e-9  # the last digits of equal differences are not equal
     verdicts = np.select([differ & (table.low > 0), differ & (table.high < 0)], ["yes", "the reverse"], "open")
     return table.assign(holds=verdicts)
 
@@ -232,8 +232,10 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     def efficiencies(seeds):
         ours, theirs = (scores[name].iloc[:, seeds].mean(axis=1).to_numpy() for name in (arm, baseline))
         # A mean curve may dip by chance: what a baseline has reached once, it has reached.
-        reached, first = np.unique(np.maximum.accumulate(theirs), return_index=True)
-        needed = np.exp(np.interp(ours, reached, np.log(scores[baseline].index.to_numpy(float)[first])))
+        reached = np.maximum.accumulate(theirs)
+        # A plateau counts to its end: more than it has reached takes more labels than that.
+        rising = reached + np.arange(len(reached)) * 1e-12
+        needed = np.exp(np.interp(ours, rising, np.log(scores[baseline].index.to_numpy(float))))
         return ours, needed / sizes, ours > reached[-1], ours < reached[0]
 
     score, efficiency, lower_bound, upper_bound = efficiencies(np.arange(n_seeds))

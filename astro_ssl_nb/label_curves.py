@@ -69,7 +69,8 @@ def label_curve(
     seeds : int, default=5
     arch, stretch : str, optional
         Architecture of arms that start at random, and stretch ("rgb" or "bands") of those that bring none: by default
-        those of the saved backbones among the arms, so that like is compared with like, else resnet18 and "rgb".
+        those of the saved backbones among the arms, so that like is compared with like, else resnet18 and "rgb". The
+        stretch of "imagenet" is always "rgb".
     cache : path-like, optional
         A folder that keeps features and finished runs: the same call after an interruption goes on where it was.
 
@@ -153,13 +154,15 @@ def _batches(runs, arms):
 
 
 def few_shot_probabilities(
-    train, test, label="class", *, weights, probe="linear", size, seed=0, arch="resnet18", stretch="rgb", cache=None
+    train, test, label="class", *, weights, probe="linear", size, seed=0, arch=None, stretch=None, cache=None
 ):
     """What one run of `label_curve` says about each test object.
 
     Parameters
     ----------
-    train, test, label, arch, stretch, cache : as in `label_curve`, whose features in the cache are used
+    train, test, label, arch, stretch, cache
+        As in `label_curve`, whose features in the cache are used. Only here there is no other arm to take `arch` and
+        `stretch` from: an arm that starts at random needs them named.
     weights : what `label_curve` takes as an arm
     probe : {"linear", "knn", "finetune"}, default="linear"
     size : int
@@ -187,6 +190,7 @@ def few_shot_probabilities(
     """
     _check_probes((probe,))
     subset = labelled_subset(checked_labels(train, test, label)[0], size, seed)
+    arch, stretch = _like_the_backbones({"": weights}, arch, stretch)
     arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
     return pd.DataFrame(_probabilities(*arm.task(probe, subset, size, seed)), columns=arm.classes)
 
@@ -200,13 +204,13 @@ def _check_probes(probes):
 
 
 def _like_the_backbones(arms, arch, stretch):
-    """Architecture and stretch of arms that bring none: those given, or those of the saved backbones."""
+    """Architecture and stretch of an arm that starts from nothing: those given, or those of the saved backbones."""
     weights = [spec[0] if isinstance(spec, (list, tuple)) and spec else spec for spec in arms.values()]
     cards = [read_card(one) for one in weights if isinstance(one, (str, Path)) and one != "imagenet"]
     found = {"arch": {card["arch"] for card in cards}, "stretch": {card["stretch"].kind for card in cards}}
     given = {"arch": arch, "stretch": stretch}
     for name, default in (("arch", "resnet18"), ("stretch", "rgb")):
-        if given[name] is None and len(found[name]) > 1:
+        if given[name] is None and len(found[name]) > 1 and None in weights:
             raise ValueError(f"the saved backbones have different {name} ({', '.join(sorted(found[name]))}): give one")
         given[name] = given[name] or next(iter(found[name]), default)
     return given["arch"], given["stretch"]

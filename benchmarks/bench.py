@@ -19,6 +19,8 @@ from pathlib import Path
 
 from timing import meets
 
+from astro_ssl_nb.set_files import whole_file
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNS = REPOSITORY / "runs"
 PACKAGES = ("torch", "torchvision", "fastai", "timm", "numpy", "scikit-learn", "astropy", "pandas", "pillow")
@@ -153,10 +155,8 @@ def sources():
 
 
 def write(found, out):
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-    part.replace(out)
+    with whole_file(out) as file:
+        file.write((json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
 
 
 def in_words(row):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import astro_ssl_nb as ssl
 
@@ -32,12 +33,12 @@ def test_the_control_knows_only_its_columns(curve):
     assert means["both"] > 0.95  # features and the width, side by side
 
 
-def test_fine_tuning_is_not_worse_than_the_probe_it_starts_from(curve):
+def test_fine_tuning_is_not_worse_than_the_linear_probe(curve):
     means = curve[curve.arm == "pretext"].groupby("probe").accuracy.mean()
     assert means["finetune"] > means["linear"] - 0.02
 
 
-def test_a_fine_tuned_head_begins_as_the_probe(parts, backbone):
+def test_a_probe_as_a_layer_says_what_the_probe_says(parts, backbone):
     from astro_ssl_nb.probes import as_linear_layer, linear_probe
 
     train, _, test = parts
@@ -49,6 +50,30 @@ def test_a_fine_tuned_head_begins_as_the_probe(parts, backbone):
         scores = ssl.embed(backbone, test) @ weight.T + bias
         softmax = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
         np.testing.assert_allclose(softmax, probe.predict_proba(ssl.embed(backbone, test)), atol=1e-4)
+
+
+def test_a_network_that_keeps_nothing_of_its_move_is_the_backbone_under_a_probe_that_has_seen_views(
+    parts, backbone, monkeypatch
+):
+    from astro_ssl_nb import finetuning
+    from astro_ssl_nb.probes import as_linear_layer, linear_probe
+
+    train, _, _ = parts
+    few = train[ssl.labelled_subset(train.labels("class"), 6, seed=0)]
+    before = torch.get_rng_state()
+    moved = ssl.few_shot_learner(few, weights=backbone)
+    monkeypatch.setattr(finetuning, "KEPT", 0.0)
+    still = ssl.few_shot_learner(few, weights=backbone)
+    assert torch.equal(torch.get_rng_state(), before)
+    saved, ours, theirs = (
+        torch.cat([value.flatten() for name, value in network.state_dict().items() if "num_batches" not in name])
+        for network in (ssl.load_backbone(backbone)[0], still.model[0].cpu(), moved.model[0].cpu())
+    )
+    assert torch.equal(ours, saved) and not torch.allclose(theirs, saved)
+    plain = as_linear_layer(linear_probe(6, seed=0).fit(ssl.embed(backbone, few), few.labels("class")))[0]
+    head = still.model[1].weight.detach().cpu().numpy()
+    assert torch.equal(still.model[1].weight, moved.model[1].weight), "the head stays as it is"
+    assert np.corrcoef(head[0], plain[0])[0, 1] > 0.5 and not np.allclose(head, plain, atol=1e-3)
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
@@ -228,6 +253,11 @@ def test_label_efficiency_counts_the_labels_that_the_baseline_needs():
         ssl.label_efficiency(curve, probe="linear")
 
 
+def test_a_baseline_that_stands_still_has_spent_its_labels():
+    curve = made_up({"pretext": {5: 0.81}, "scratch": {5: 0.8, 10: 0.7, 25: 0.8, 60: 0.9}}, spread=0)
+    assert ssl.label_efficiency(curve).efficiency.item() == pytest.approx(5 * (60 / 25) ** 0.1)
+
+
 def test_a_label_efficiency_pairs_the_seeds_by_their_number():
     ours, theirs = made_up({"pretext": {5: 0.8, 20: 0.9}}), made_up({"scratch": {5: 0.7, 20: 0.8}})
     both = pd.concat([ours, theirs.assign(seed=theirs.seed + 1)])
@@ -276,7 +306,7 @@ def test_differences_are_paired_by_seed():
     pair = ("pretext", "linear"), ("scratch", "linear")
     mean, low, high = ssl.paired_difference(curve, *pair, n_labels=5)
     assert mean == pytest.approx(0.1) and high - low == pytest.approx(0, abs=1e-9)
-    same = curve.assign(accuracy=np.where(curve.arm == "pretext", 0.75, 0.5))
+    same = curve.assign(accuracy=(200 + 7 * curve.seed - 3 * (curve.arm == "scratch")) / 240)
     assert ssl.paired_differences(same, [pair]).holds.item() == "open", "draws that do not differ are no evidence"
     strangers = curve.assign(seed=np.where(curve.arm == "pretext", curve.seed, curve.seed + 9))
     with pytest.raises(ValueError, match="no seed in common at 5 labels"):

@@ -31,6 +31,8 @@ def test_arms_from_nothing_are_like_the_saved_backbones(parts, backbone, tmp_pat
     dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, stretch="bands")
     other = ssl.save_backbone(ssl.property_learner(dls, "resnet18"), tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"different arch \(resnet10t, resnet18\): give one"):
-        ssl.label_curve(train, test, arms={"pretext": backbone, "other": other}, **options)
+        ssl.label_curve(train, test, arms={"pretext": backbone, "other": other, "scratch": None}, **options)
     with pytest.raises(ValueError, match=r"different stretch \(bands, rgb\): give one"):
-        ssl.label_curve(train, test, arms={"pretext": backbone, "other": other}, arch="resnet10t", **options)
+        ssl.label_curve(
+            train, test, arms={"pretext": backbone, "other": other, "scratch": None}, arch="resnet10t", **options
+        )

@@ -72,5 +72,8 @@ def test_three_other_bands_are_shown_from_red_to_blue():
     rng = np.random.default_rng(0)
     cutouts = ssl.CutoutSet.from_arrays(rng.normal(0, 1, (9, 3, 8, 8)), Table({"objid": np.arange(9)}), bands="grz")
     assert ssl.Stretch.fit(cutouts).bands == ("z", "r", "g")
+
+
+def test_an_empty_set_has_no_stretch(blobs):
     with pytest.raises(ValueError, match="the set is empty"):
-        ssl.embed(None, cutouts[:0], arch="resnet10t")
+        ssl.embed(None, blobs[:0], arch="resnet10t")
