@@ -155,7 +155,8 @@ def write_pages(book, summary, run, notebooks):
     (book / "generated").mkdir()
     parts = {"map_tree": map_tree(chapters), "map_cards": map_cards(chapters, summary)}
     parts |= comparisons(summary) | figures(book, notebooks)
-    parts["performance_tables"] = performance_tables(BENCH)
+    if BENCH.exists():
+        parts["performance_tables"] = performance_tables(BENCH)
     for name, text in parts.items():
         (book / "generated" / f"{name}.txt").write_text(text + "\n")
     (book / "measured.md").write_text(measured_page(summary, run, chapters))

@@ -28,7 +28,7 @@ IN_WORDS = {
     "scratch": "*pretext* is better than *scratch*",
     "photometry": "*pretext* is better than the columns that it regressed",
     "both": "a picture adds to what the catalogue measured",
-    "probe": "fine-tuning is better than the linear probe it starts from",
+    "probe": "fine-tuning is better than the linear probe",
 }
 PAPER_IN_WORDS = "*magnitudes* alone, the paper's recipe, are better than *imagenet*"
 UNSUPERVISED = {"nmi": "NMI", "ari": "ARI", "precision_at_10": "Precision at 10"}
