@@ -1,14 +1,18 @@
 """Files that are whole or not there, and those of a CutoutSet: card, catalogue, and whether one is still the same."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 FORMAT = 1
+SHOWN = 15  # classes or reasons that are named one by one
 
 
 def read_json(path):
@@ -37,11 +41,17 @@ def file_digest(path):
 def class_column(catalogue):
     """Name of the column with the classes of a catalogue: `class`, else `label`; None without either.
 
+    A `label` with fractions is a measurement and no class.
+
     >>> from astropy.table import Table
     >>> class_column(Table({"label": ["a"], "objid": [1]}))
     'label'
+    >>> class_column(Table({"label": [0.5], "objid": [1]})) is None
+    True
     """
-    return next((name for name in ("class", "label") if name in catalogue.colnames), None)
+    if "class" in catalogue.colnames:
+        return "class"
+    return "label" if "label" in catalogue.colnames and catalogue["label"].dtype.kind in "OSUbiu" else None
 
 
 @contextmanager
@@ -65,13 +75,19 @@ def whole_file(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    # A name of its own for each process, so that two that write the same file do not write into each other's.
+    host = f"{path.name}.{platform.node()}."
+    part = path.with_name(f"{host}{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+        for left in path.parent.glob(f"{glob.escape(host)}*.part"):  # by processes of this computer that were killed
+            process = left.name[len(host) : -len(".part")]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
+                left.unlink(missing_ok=True)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -9,13 +9,12 @@ from astropy.table import Table
 
 from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.set_files import class_column
+from astro_ssl_nb.set_files import SHOWN, class_column
 from data_fetch.card_pictures import contact_sheet, magnitudes, redshifts, sky_map
 from data_fetch.folder import write_atomically
 
 MARK = "<!-- Written by `python -m data_fetch card`, which overwrites what is changed here. -->"
 DRAWINGS = {"cutouts": contact_sheet, "magnitude": magnitudes, "redshift": redshifts, "sky": sky_map}
-SHOWN = 15  # classes in pictures, and reasons in tables
 CITING = "https://www.sdss.org/collaboration/citing-sdss/"
 PUBLIC = "https://www.sdss.org/collaboration/image-use-policy/"
 EFIGI = "EFIGI: Baillard et al. 2011, A&A 532, A74"
@@ -134,7 +133,11 @@ def _facts(cutouts):
 def _counts(cutouts, labels, classes):
     lines, card, counts = ["## Objects", ""], cutouts.card, Counter(labels.tolist())
     if classes != ["all"]:
-        lines += [*_table(("class", "objects"), [(name, f"{counts[name]:,}") for name in classes]), ""]
+        rows = [(name, f"{counts[name]:,}") for name in classes[:SHOWN]]
+        if len(classes) > SHOWN:
+            rest = sum(counts[name] for name in classes[SHOWN:])
+            rows.append((f"{len(classes) - SHOWN:,} other classes", f"{rest:,}"))
+        lines += [*_table(("class", "objects"), rows), ""]
     asked, found = (card.get("request") or {}).get("n"), len(cutouts)
     if asked is not None:
         plainly = f"{asked:,}, as many as are here." if asked == found else f"{asked:,}, **but {found:,} are here.**"

@@ -98,9 +98,9 @@ def _class_numbers(cutouts):
     if column is None:
         return None
     unknown = unknown_values(cutouts.catalogue[column])
-    values = _split_mask(cutouts.catalogue[column])[0].astype(str)
-    names = [str(name) for name in np.unique(values[~unknown])]
-    return names, np.where(unknown, -1, np.searchsorted(names, values) if names else -1)
+    values = _split_mask(cutouts.catalogue[column])[0]
+    classes = np.unique(values[~unknown])  # in the order of numbers where they are numbers, so that 0, 1, ... stay
+    return classes.astype(str).tolist(), np.where(unknown, -1, np.searchsorted(classes, values))
 
 
 def _split_mask(column):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.set_files import class_column, file_digest
+from astro_ssl_nb.set_files import SHOWN, class_column, file_digest
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.draws import Excluded, draw
 from data_fetch.folder import FetchError
@@ -211,4 +211,8 @@ def _counts(catalogue):
     if name is None:
         return ""
     labels, counts = np.unique(catalogue[name], return_counts=True)
-    return ": " + ", ".join(f"{count:,} {label}" for label, count in zip(labels, counts, strict=True))
+    largest = np.sort(np.argsort(-counts, kind="stable")[:SHOWN])
+    said = [f"{counts[i]:,} {labels[i]}" for i in largest]
+    if len(labels) > SHOWN:
+        said.append(f"{counts.sum() - counts[largest].sum():,} of {len(labels) - SHOWN:,} other classes")
+    return ": " + ", ".join(said)

@@ -201,11 +201,26 @@ def test_label_is_the_class_where_there_is_no_class(tmp_path):
     table = Table({"label": [10, 2, 10]})
     folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
     with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
-        assert list(file["ans"].attrs["names"]) == ["10", "2"] and list(file["ans"]) == [0, 1, 0]
+        assert list(file["ans"].attrs["names"]) == ["2", "10"] and list(file["ans"]) == [1, 0, 1]
         assert list(file["label"]) == [10, 2, 10]
     read = datasets.load_from_disk(str(export(folder, tmp_path / "hub", "datasets")))
-    assert read.features["label"].names == ["10", "2"] and read["label"][:] == [0, 1, 0]
+    assert read.features["label"].names == ["2", "10"] and read["label"][:] == [1, 0, 1]
     assert list(fits.getdata(export(folder, tmp_path / "out.fits"), "CATALOG")["label"]) == [10, 2, 10]
+
+
+def test_classes_that_are_numbers_keep_them(tmp_path):
+    numbers = np.random.default_rng(0).permutation(12)
+    folder = CutoutSet.from_arrays(np.ones((12, 1, 4, 4)), Table({"class": numbers}), bands="r").save(tmp_path / "set")
+    with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
+        assert list(file["ans"]) == numbers.tolist()
+        assert list(file["ans"].attrs["names"]) == [str(number) for number in range(12)]
+
+
+def test_label_that_is_measured_is_no_class(tmp_path):
+    table = Table({"label": [0.1, 0.2, 0.3]})
+    folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
+    with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
+        assert "ans" not in file and list(file["label"]) == [0.1, 0.2, 0.3]
 
 
 @pytest.mark.parametrize("format", ["fits", "hdf5", "datasets"])

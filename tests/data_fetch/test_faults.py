@@ -1,6 +1,8 @@
 """A fetch through every fault gives the bytes of an undisturbed one; each line of jupyter-book/faults.md is here."""
 
 import bz2
+import os
+import platform
 import re
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from astropy.table import Table
 
 import data_fetch
+from astro_ssl_nb.set_files import whole_file
 
 from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
 
@@ -287,6 +290,23 @@ def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path, c
     assert re.search(r"error: cannot write to \S+ \(File too large\): make room", full.err), full.err
     assert command(*arguments).returncode == 0
     assert_same(tmp_path / "set", undisturbed)
+
+
+def test_two_writers_of_a_file_do_not_share_their_parts_and_those_of_the_dead_are_removed(tmp_path, monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    path, host = tmp_path / "card [1].json", platform.node()
+    others = [f"{path.name}.{name}.part" for name in (f"{host}.{os.getppid()}", "elsewhere.1", f"{host}.mine")]
+    for name in (f"{path.name}.{host}.{dead.pid}.part", *others):
+        (tmp_path / name).touch()
+    with whole_file(path) as first:
+        first.write(b"first")
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        with whole_file(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert {found.name for found in tmp_path.iterdir()} == {path.name, *others}
 
 
 def test_second_process_is_told_who_is_at_work_and_a_dead_one_is_no_obstacle(server, undisturbed, tmp_path, command):

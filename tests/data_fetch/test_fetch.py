@@ -88,6 +88,15 @@ def test_card_says_where_the_set_comes_from(sgq, archive):
         assert subprocess.check_output(["sha256sum", out / name], text=True).split()[0] == checksum
 
 
+@pytest.mark.parametrize("n_classes, last", [(15, ", 1 T14\n"), (40, ", 25 of 25 other classes\n")])
+def test_plan_names_fifteen_classes(n_classes, last):
+    where = dict.fromkeys(("run", "rerun", "camcol", "field"), np.ones(n_classes + 1, int))
+    table = Table({**where, "class": [f"T{i:02}" for i in range(n_classes)] + ["T03"]})
+    table.meta = {"sql": [], "excluded": None, "unmatched": Table()}
+    text = str(data_fetch.Plan("mine", table, ("r",), 0, 32))
+    assert ": 1 T00, 1 T01, 1 T02, 2 T03, 1 T04" in text and last in text and text.count(" T") == 15
+
+
 def test_plan_says_how_much_disk_the_set_takes(archive, sgq):
     planned = data_fetch.plan("sgq", archive=archive, n=30)
     assert planned.disk == sgq[1].images.nbytes
