@@ -64,6 +64,12 @@ def check_size(size, crop):
         raise ValueError(f"crop={crop}: give the share of each side to keep, above 0 and at most 1")
 
 
+def check_scale(arcsec):
+    """Raise a ValueError unless a pixel can be so wide; None is for what is not known."""
+    if arcsec is not None and not 0 < arcsec < np.inf:
+        raise ValueError(f"pixel_scale={arcsec} arcsec: give a finite number above 0, or none if it is not known")
+
+
 def _bits(picture, head):
     """Bits a colour in the file; Pillow opens 16 of them as 8 without a word."""
     if picture.format == "PNG":

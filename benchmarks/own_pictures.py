@@ -10,9 +10,8 @@ names without their endings.
 import argparse
 from pathlib import Path
 
-from astropy.table import Table
-
 import astro_ssl_nb as ssl
+from data_fetch.folder import FetchError, read_table
 
 METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
 
@@ -22,7 +21,10 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
 
     `drop` lists labels to leave out, `merge` pairs (label, new name).
     """
-    table = Table.read(labels)
+    try:
+        table = read_table(labels)
+    except FetchError as error:
+        raise SystemExit(str(error)) from error
     if label not in table.colnames:
         raise SystemExit(f"{labels} has no column {label}: its columns are {', '.join(table.colnames)}")
     files = picture_files(images, table, labels)
@@ -55,8 +57,8 @@ def pair(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", required=True, help="folder of JPEG, PNG or FITS files")
-    parser.add_argument("--labels", required=True, help="CSV file with the columns file and label")
+    parser.add_argument("--images", required=True, help="folder of JPEG, PNG, TIFF, WebP, GIF, BMP or FITS files")
+    parser.add_argument("--labels", required=True, help="table with the columns file and label")
     parser.add_argument("--label", default="label", help="the label column (default: label)")
     parser.add_argument("--backbone", nargs="+", required=True, type=pair, metavar="NAME=FILE", help="backbones")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")

@@ -6,6 +6,7 @@ the place of an earlier one. `card.json` comes last, and only with it is the fol
 there are objects whose frame may be had another time.
 """
 
+import csv
 import json
 import os
 import platform
@@ -14,17 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
+import pandas as pd
+import pyarrow.parquet as pq
 from astropy.table import Column, MaskedColumn, Table
 from filelock import FileLock, Timeout
 
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.set_files import file_digest, flush, read_json, write_card, write_catalogue
+from astro_ssl_nb.set_files import file_digest, flush, read_json, whole_file, write_card, write_catalogue
 
 TABLES = "CSV, ECSV, FITS, VOTable, Parquet, or text with columns between commas, semicolons, tabs or spaces"
 FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".fts": "fits", ".parquet": "parquet"}
 FORMATS |= {".vot": "votable", ".xml": "votable"}
 TEXT = (".csv", ".tsv", ".txt", ".dat")
+NEEDED = {"file", "objid", "ra", "dec"}  # a line with one of these names the columns
 
 
 class FetchError(ValueError):
@@ -128,8 +131,10 @@ class WorkFolder:
                 line = json.loads(text)
                 line = {name: line[name] for name in ("field", "kept", "missing", "again")}
             except (ValueError, KeyError, TypeError) as error:
+                # Without its work, a set with a card counts as complete, and what is missing is never tried again.
+                damaged = self.out if (self.out / "card.json").exists() else self._work
                 raise FetchError(
-                    f"line {number} of {self._journal} is damaged ({text[:40]!r}): remove {self._work} and run the "
+                    f"line {number} of {self._journal} is damaged ({text[:40]!r}): remove {damaged} and run the "
                     "same command again; frames are kept elsewhere, and are not fetched again"
                 ) from error
             if first + line["kept"] > rows:
@@ -216,7 +221,18 @@ def read_table(path):
     """
     suffix = Path(path).suffix.lower()
     try:
-        table = _read_text(path) if suffix in TEXT else Table.read(path, format=FORMATS.get(suffix))
+        if suffix in TEXT:
+            table = _read_text(path)
+        elif suffix == ".parquet" and b"table_meta_yaml" not in (pq.read_schema(path).metadata or {}):
+            # Not of astropy, which reads neither unknown text nor categories. Whole numbers keep every digit.
+            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+            table = Table.from_pandas(frame.reset_index() if any(frame.index.names) else frame)
+        else:
+            table = Table.read(path, format=FORMATS.get(suffix))
+    except UnicodeDecodeError as error:
+        raise FetchError(
+            f"{path} cannot be read as text ({error.reason} at byte {error.start}): save it as CSV UTF-8"
+        ) from error
     except Exception as error:  # the readers of astropy raise what they like
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FetchError(f"{path} cannot be read as a table ({TABLES}): {reason}") from error
@@ -237,25 +253,55 @@ def _read_text(path):
     text = Path(path).read_text(encoding="utf-8-sig")  # Excel puts a mark of three bytes at the front
     if text.startswith("# %ECSV"):
         return Table.read(text, format="ascii.ecsv")
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    if delimiter not in header and Path(path).suffix.lower() != ".csv":
-        return Table.read(text + "\n", format="ascii.basic", guess=False)
-    return Table.read(text + "\n", format="ascii.csv", delimiter=delimiter, guess=False)
+    header, rows = _split_header(text)
+    text, delimiter = f"{header}\n{rows}\n", _delimiter(header)
+    if delimiter is None and Path(path).suffix.lower() != ".csv":
+        return Table.read(text, format="ascii.basic", guess=False)
+    return Table.read(text, format="ascii.csv", delimiter=delimiter or ",", guess=False)
+
+
+def _split_header(text):
+    """The line with the names of the columns, which may be a comment (np.savetxt and TOPCAT), and what is below."""
+    lines = text.lstrip().split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip() and line.lstrip()[0] != "#"), 0)
+    if not _names(lines[first]):
+        for comment in reversed(lines[:first]):
+            for header in (comment.lstrip("# \t"), comment.replace("#", '"#"', 1)):  # or a column that is called #
+                if _names(header) and len(_names(header)) == len(_fields(lines[first], _delimiter(header))):
+                    return header, "\n".join(lines[first:])
+    return lines[first], "\n".join(lines[first + 1 :])
+
+
+def _names(line):
+    """The names of columns in a line, none if it does not look like names: then it is data or prose."""
+    names = [name.strip().lower() for name in _fields(line, _delimiter(line))]
+    return names if NEEDED & set(names) and all(names) else []
+
+
+def _fields(line, delimiter):
+    return next(csv.reader([line.strip(" ")], delimiter=delimiter or " ", skipinitialspace=True))
+
+
+def _delimiter(line):
+    """What stands between the fields; None for spaces."""
+    delimiter = max(",;\t", key=line.count)
+    return delimiter if delimiter in line else None
 
 
 def _plain(path, column):
     """The column if a catalogue can hold it, text in one type; else a FetchError."""
     kind = type(column).__name__
     if isinstance(column, Column):
-        if column.dtype.kind != "O":
+        if column.dtype.kind in "biufSU":
             return column
-        unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
-        others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
-        if not others:
-            text = ["" if gone else value for value, gone in zip(column, unknown, strict=True)]
-            return MaskedColumn(text, mask=unknown, dtype=str) if unknown.any() else Column(text, dtype=str)
-        kind = ", ".join(sorted(others))
+        kind = column.dtype.name
+        if column.dtype.kind == "O":
+            unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
+            others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
+            if not others:
+                text = ["" if gone else value for value, gone in zip(column, unknown, strict=True)]
+                return MaskedColumn(text, mask=unknown, dtype=str) if unknown.any() else Column(text, dtype=str)
+            kind = ", ".join(sorted(others))
     raise FetchError(
         f"{path}: column {column.info.name} holds {kind}, which a catalogue cannot keep: make it numbers or text, or "
         "remove it"
@@ -270,19 +316,10 @@ def write_atomically(path, content):
     FetchError
         If the disk is full or cannot be written to.
     """
-    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
+        with whole_file(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        for left in path.parent.glob(f"{path.name}.{platform.node()}.*.part"):
-            if not psutil.pid_exists(int(left.suffixes[-2][1:])):
-                left.unlink(missing_ok=True)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise _cannot_write(error, path) from error
 
 

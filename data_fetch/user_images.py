@@ -2,14 +2,16 @@
 
 import hashlib
 import os
-import tempfile
+import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
-from astro_ssl_nb.image_files import check_alike, check_size
+from astro_ssl_nb.image_files import check_alike, check_scale, check_size
 from astro_ssl_nb.set_files import file_digest, write_card
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError, read_table
@@ -41,11 +43,13 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     Raises
     ------
     FetchError
-        If `size` or `crop` is out of range, the table has no column `file` or no rows, names files outside the folder
-        or one twice, no file can be read, the files are of different kinds, or `out` holds something else.
+        If `size`, `crop` or `pixel_scale` is out of range, the table has no column `file` or no rows, names files
+        outside the folder or one twice, no file can be read, the files are of different kinds, `out` holds something
+        else, or another process is making it.
     """
     try:
         check_size(size, crop)
+        check_scale(in_arcsec(pixel_scale))
     except ValueError as error:
         raise FetchError(str(error)) from error
     out, table = Path(out), _read_labels(labels)
@@ -53,6 +57,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     request = {"name": "images", "labels": file_digest(labels), "pictures": _checksum_all(paths)}
     request |= {"size": size, "crop": crop, "pixel_scale": in_arcsec(pixel_scale)}
     if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
+        shutil.rmtree(_work_folder(out), ignore_errors=True)  # of a run that was killed
         if not (out / "README.md").exists():  # killed after the last byte of the data
             write_dataset_card(out)
         return CutoutSet.open(out)
@@ -80,9 +85,8 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         raise FetchError(str(error)) from error
     card = next(iter(read.values())).card
     cutouts = CutoutSet.from_arrays(np.concatenate([each.images for each in read.values()]), table[list(read)], **card)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        part = cutouts.save(Path(work) / "part")
+    with _at_work(out) as work:
+        part = cutouts.save(work / "part")
         if reasons:
             missing = table["objid", "file"][list(reasons)]
             missing["reason"] = list(reasons.values())
@@ -106,6 +110,26 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         )
     write_dataset_card(out)
     return CutoutSet.open(out)
+
+
+def _work_folder(out):
+    return out.with_name(f".{out.name}.own_images_at_work")
+
+
+@contextmanager
+def _at_work(out):
+    """A hidden folder beside `out` for one process at a time, without what a killed one left there."""
+    work = _work_folder(out)
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):  # the system lets go of it when its process ends
+            shutil.rmtree(work / "part", ignore_errors=True)
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except Timeout:
+        raise FetchError(f"{out} is being made by another process: wait until it is done, or stop it") from None
 
 
 def _read_labels(path):

@@ -1,13 +1,17 @@
 """Tables and pictures that users bring: what Excel, cameras and other programs write is read right, or refused."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Column, Table
+from astropy.table import Column, MaskedColumn, Table
 from astropy.time import Time
+from filelock import FileLock
 from PIL import Image
 
 import data_fetch
@@ -46,25 +50,92 @@ def test_upper_case_is_no_obstacle(tmp_path, name, format):
 )
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(FetchError, match=r"CSV, ECSV, FITS, VOTable, Parquet") as caught:
+    with pytest.raises(FetchError, match=r"\(CSV, ECSV, FITS, VOTable, Parquet|as CSV UTF-8") as caught:
         read_table(tmp_path / name)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
+NAMES = {"file": ["a.png", "b.png"], "ra": [1.0, 2], "dec": [1.0, 2]}
 ODD = {
-    "Time": lambda: Time([50000.0, 50001.0], format="mjd"),
-    "SkyCoord": lambda: SkyCoord([1, 2], [3, 4], unit="deg"),
-    "dict": lambda: Column([{"a": 1}, {"b": 2}], dtype=object),
+    ("Time", "t.ecsv"): lambda: Time([50000.0, 50001.0], format="mjd"),
+    ("SkyCoord", "t.ecsv"): lambda: SkyCoord([1, 2], [3, 4], unit="deg"),
+    ("dict", "t.ecsv"): lambda: Column([{"a": 1}, {"b": 2}], dtype=object),
+    ("complex128", "t.fits"): lambda: [1 + 2j, 3j],
+    ("Time", "t.parquet"): lambda: pd.to_datetime(["2020-01-01", None]),
+    ("TimeDelta", "t.parquet"): lambda: pd.to_timedelta([1, 2], unit="s"),
+    ("ndarray", "t.parquet"): lambda: [[1], [2]],
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
-def test_columns_that_no_catalogue_can_hold_are_named_before_anything_is_done(tmp_path, kind):
-    Table({"file": ["a.png", "b.png"], "ra": [1.0, 2], "dec": [1.0, 2], "odd": ODD[kind]()}).write(tmp_path / "t.ecsv")
+@pytest.mark.parametrize("kind, name", ODD)
+def test_columns_that_no_catalogue_can_hold_are_named_before_anything_is_done(tmp_path, kind, name):
+    columns = {**NAMES, "odd": ODD[kind, name]()}
+    if name == "t.parquet":
+        pd.DataFrame(columns).to_parquet(tmp_path / name)
+    else:
+        Table(columns).write(tmp_path / name)
     with pytest.raises(FetchError, match=f"column odd holds {kind}"):
-        data_fetch.read_positions(tmp_path / "t.ecsv")
+        data_fetch.read_positions(tmp_path / name)
     with pytest.raises(FetchError, match=f"column odd holds {kind}"):
-        data_fetch.own_images(tmp_path, tmp_path / "t.ecsv", out=tmp_path / "set")
+        data_fetch.own_images(tmp_path, tmp_path / name, out=tmp_path / "set")
+
+
+def test_parquet_of_pandas_keeps_what_is_unknown_and_every_digit(tmp_path):
+    frame = pd.DataFrame({"file": ["a.png", None, "c.png"], "class": pd.Categorical(["x", "y", None])})
+    frame["objid"] = pd.array([2**63 - 1, None, 3], "Int64")
+    frame["mag"] = [1.5, np.nan, 2]
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.set_index("file").to_parquet(tmp_path / "named.parquet")
+    for name in ("t.parquet", "named.parquet"):
+        table = read_table(tmp_path / name)
+        assert table["file"].tolist() == ["a.png", None, "c.png"] and table["class"].tolist() == ["x", "y", None]
+        assert table["objid"].tolist() == [2**63 - 1, None, 3] and table["mag"].tolist() == [1.5, None, 2]
+
+
+def test_parquet_of_astropy_keeps_units_and_masks(tmp_path):
+    table = Table({"ra": MaskedColumn([1, 2], mask=[True, False], unit="hourangle")})
+    table.write(tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet")
+    assert read.colnames == ["ra"] and str(read["ra"].unit) == "hourangle" and read["ra"].tolist() == [None, 2]
+
+
+def test_text_in_another_encoding_is_refused_with_advice(tmp_path):
+    (tmp_path / "t.csv").write_bytes("file,class\na.png,étoile\n".encode("cp1252"))
+    with pytest.raises(FetchError, match="cannot be read as text .*: save it as CSV UTF-8"):
+        read_table(tmp_path / "t.csv")
+
+
+COMMENTED = {
+    "savetxt.txt": "# ra dec\n1.0 2.0\n3.0 4.0\n",
+    "savetxt.csv": "# ra,dec\n1.0,2.0\n3.0,4.0\n",
+    "topcat.txt": "#      ra   dec\n      1.0   2.0\n      3.0   4.0\n",
+    "glued.dat": "#ra dec\n1.0 2.0\n3.0 4.0",
+    "units.dat": "# ra dec\n# deg deg\n1.0 2.0\n3.0 4.0\n",
+    "prose.txt": "# where, when; ra dec of mine\n#\n\nra dec\n1.0 2.0\n3.0 4.0\n",
+    "prose.csv": "# made by hand, on Monday\nra,dec\n1.0,2.0\n3.0,4.0\n",
+    "both.csv": "# mine\n# RA;DEC\n1.0;2.0\n3.0;4.0\n",
+}
+
+
+@pytest.mark.parametrize("name", COMMENTED)
+def test_comments_are_no_rows_and_may_be_the_header(tmp_path, name):
+    (tmp_path / name).write_text(COMMENTED[name])
+    table = read_table(tmp_path / name)
+    assert [column.lower() for column in table.colnames] == ["ra", "dec"]
+    assert [tuple(row) for row in table] == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", " "])
+def test_column_that_is_called_number_sign_is_one(tmp_path, delimiter):
+    (tmp_path / "t.txt").write_text("# ra dec\n1 10 2\n2 20 4\n".replace(" ", delimiter))
+    table = read_table(tmp_path / "t.txt")
+    assert table.colnames == ["#", "ra", "dec"] and table["ra"].tolist() == [10, 20]
+
+
+def test_quoted_text_beneath_a_commented_header(tmp_path):
+    (tmp_path / "t.txt").write_text('# file class\na.png "a ring"\nb.png other\n')
+    table = read_table(tmp_path / "t.txt")
+    assert table.colnames == ["file", "class"] and table["class"].tolist() == ["a ring", "other"]
 
 
 def test_text_that_is_unknown_here_and_there_is_masked_text(tmp_path):
@@ -104,6 +175,10 @@ def pictures(tmp_path):
         (("--crop", "nan"), "crop=nan"),
         (("--size", 0), "size=0"),
         (("--size", -3), "size=-3"),
+        (("--pixel-scale", 0), "pixel_scale=0.0"),
+        (("--pixel-scale", -0.4), "pixel_scale=-0.4"),
+        (("--pixel-scale", "nan"), "pixel_scale=nan"),
+        (("--pixel-scale", "inf"), "pixel_scale=inf"),
     ],
 )
 def test_sizes_that_make_no_picture_are_refused(pictures, command, tmp_path, options, words):
@@ -133,6 +208,22 @@ def test_card_that_a_kill_prevented_is_written_by_the_next_call(pictures, comman
     (tmp_path / "set" / "README.md").unlink()
     assert command("images", *pictures, "--out", tmp_path / "set").returncode == 0
     assert (tmp_path / "set" / "README.md").exists()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_a_live_one_is_left_alone(pictures, tmp_path):
+    code = "import os, data_fetch.user_images as u; u.write_card = lambda *_: os._exit(9); u.own_images(*{}, out={!r})"
+    killed = code.format([str(path) for path in pictures], str(tmp_path / "set"))
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == 9
+    (left,) = tmp_path.glob(".*")
+    assert (left / "part" / "images.npy").exists()
+    with FileLock(left / "lock"), pytest.raises(FetchError, match="set is being made by another process"):
+        data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    assert (left / "part" / "images.npy").exists()
+    data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    assert not list(tmp_path.glob(".*"))
+    left.mkdir()  # killed after the set was there
+    data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    assert not left.exists()
 
 
 def test_a_folder_of_the_user_beside_the_set_stays(pictures, command, tmp_path):
