@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -20,7 +21,16 @@ from astroquery.vizier import VizierClass
 from data_fetch.answers import AnswerError, read_answer
 from data_fetch.folder import write_atomically
 from data_fetch.frames import Frame, FrameError
-from data_fetch.transport import ArchiveError, RequestError, ask, limit_answers, limited_adapter
+from data_fetch.transport import (
+    CONNECTIONS,
+    REDIRECTS,
+    ArchiveError,
+    RequestError,
+    ask,
+    body_reader,
+    check_wanted,
+    limited_adapter,
+)
 
 SDSS: dict = {"skyserver": "https://skyserver.sdss.org", "sas": "https://data.sdss.org/sas", "queries_per_minute": 60}
 VIZIER = "https://vizier.cds.unistra.fr"
@@ -59,7 +69,7 @@ class Archive:
         Seconds: after a failure, waits 0, 2, 4, 8, ... times as long before asking again, unless the server says how
         long. More is kinder to an archive that is slow to recover.
     auth : (str, str), optional
-        User and password of a mirror that asks for them.
+        User and password of a mirror that asks for them; VizieR gets them only where it is on the same server.
     """
 
     name: str
@@ -79,13 +89,19 @@ class Archive:
         self._frames = requests.Session()
         self._frames.headers["User-Agent"] = self._sdss._session.headers["User-Agent"]
         self._vizier = _Vizier(self.vizier_url)
-        sessions = {self._sdss._session: MOST_TABLE, self._vizier._session: MOST_TABLE, self._frames: MOST_FRAME}
-        for session, most in sessions.items():
-            limit_answers(session, most, PATIENCE * self.timeout)
-            session.auth = self.auth
+        sessions = {self._sdss._session: self.skyserver, self._vizier._session: self.vizier_url, self._frames: self.sas}
+        trusted = {urlsplit(url)[:2] for url in (self.skyserver, self.sas)}
+        for session, url in sessions.items():
+            session.max_redirects = REDIRECTS
+            session.auth = self.auth if urlsplit(url)[:2] in trusted else None
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)
+            if session is not self._frames:
+                # Before a hook of astroquery, which looks at the body.
+                session.hooks["response"].insert(0, body_reader(MOST_TABLE, PATIENCE * self.timeout))
         self._turn, self._next_query = threading.Lock(), 0.0
+        # Threads wait here and not for the pool of connections, from which nothing could call them back.
+        self._frame_turns = threading.BoundedSemaphore(CONNECTIONS)
 
     def __reduce__(self):
         # Connections cannot go to another process, and there all tasks must share one set of them.
@@ -231,8 +247,12 @@ class Archive:
                 raise FrameError("holds pixels that are not finite")
             return body, frame
 
+        read = body_reader(MOST_FRAME, PATIENCE * self.timeout, stop)
+
         def send():
-            return self._frames.get(url, timeout=(15, self.timeout))
+            with self._frame_turns:
+                check_wanted(stop)
+                return self._frames.get(url, timeout=(15, self.timeout), hooks={"response": read})
 
         def fetch():
             try:
@@ -305,7 +325,7 @@ def open_archive(name="practice", *, release=17):
     Raises
     ------
     ArchiveError
-        If there is no such archive.
+        If there is no such archive, or the URL is none.
 
     Examples
     --------
@@ -324,10 +344,24 @@ def open_archive(name="practice", *, release=17):
             yield Archive(name, server.url, f"{server.url}/sas", release, server.url)
     elif name == "sdss":
         yield Archive("sdss", **SDSS, release=release)
-    elif urlsplit(name).scheme in ("http", "https") and urlsplit(name).netloc:
-        parts = urlsplit(name.rstrip("/"))
+    else:
+        parts = _checked_url(name)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         yield Archive(url, url, f"{url}/sas", release, url, auth=auth)
-    else:
-        raise ArchiveError(f"unknown archive {name!r}: use practice, sdss or a URL")
+
+
+def _checked_url(name):
+    """The parts of the address of an archive; errors show no password."""
+    shown = re.sub("//.*@", "//", name)
+    if not name.lower().startswith(("http://", "https://")):
+        raise ArchiveError(f"unknown archive {shown!r}: use practice, sdss or a URL")
+    try:
+        parts = urlsplit(name.rstrip("/"))
+        _ = parts.port  # a ValueError if it is none
+        requests.Request("GET", name).prepare()
+    except ValueError:
+        raise ArchiveError(
+            f"{shown!r} is no address of an archive: give one such as https://host or http://host:8080/path"
+        ) from None
+    return parts

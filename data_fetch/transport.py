@@ -1,6 +1,5 @@
 """Asking a server politely, until its answer can be used or it has had its chances."""
 
-import threading
 import time
 from urllib.parse import urlsplit
 
@@ -43,18 +42,19 @@ def limited_adapter():
     return HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=0, pool_block=True)
 
 
-def limit_answers(session, most, seconds):
-    """Have a session follow few redirects, and give up a body that is too long or takes too long with a RequestError.
+def body_reader(most, seconds, stop=None):
+    """A response hook of requests that gives up a body that is too long or takes too long with a RequestError.
 
     A time limit for silence alone is none for a server that sends a byte a minute.
 
     Parameters
     ----------
-    session : requests.Session
     most : float
         Bytes of a body, unpacked if the server packed it.
     seconds : float
         From the end of the headers to the end of the body.
+    stop : threading.Event, optional
+        Once it is set nothing more is read.
     """
 
     def read(response, **_):
@@ -68,6 +68,7 @@ def limit_answers(session, most, seconds):
                     raise RequestError(f"sent more than {most / 1e6:,.0f} MB")
                 if time.monotonic() > deadline:
                     raise RequestError(f"took more than {seconds:g} seconds to send its answer")
+                check_wanted(stop)
         except BaseException:
             response.close()  # gives the connection back to the pool, which would else run out of them
             raise
@@ -75,8 +76,13 @@ def limit_answers(session, most, seconds):
         response._content, response._content_consumed = b"".join(parts), True
         return response
 
-    session.max_redirects = REDIRECTS
-    session.hooks["response"].insert(0, read)  # before one of astroquery, which looks at the body
+    return read
+
+
+def check_wanted(stop):
+    """Raise a RequestError once the event `stop`, if there is one, is set."""
+    if stop is not None and stop.is_set():
+        raise RequestError("was not asked any more, because the fetch has ended")
 
 
 def ask(url, send, check, bad, backoff, stop=None):
@@ -105,10 +111,11 @@ def ask(url, send, check, bad, backoff, stop=None):
     ArchiveError
         If the server cannot be reached.
     """
-    retry, before, stop = RETRY.new(backoff_factor=backoff), None, stop or threading.Event()
+    retry, before = RETRY.new(backoff_factor=backoff), None
+    # On Windows, Ctrl-C ends a sleep but not the wait for an event.
+    wait = time.sleep if stop is None else stop.wait
     while True:
-        if stop.is_set():
-            raise RequestError("was not asked any more, because the fetch has ended")
+        check_wanted(stop)
         busy, failure = None, None
         try:
             response = send()
@@ -136,7 +143,7 @@ def ask(url, send, check, bad, backoff, stop=None):
             retry = retry.increment("GET", url, error=None if patient else failure)
         except MaxRetryError:
             raise failure from None
-        stop.wait(_seconds_to_wait(retry, busy))
+        wait(_seconds_to_wait(retry, busy))
 
 
 def _failure(url, error):

@@ -35,6 +35,7 @@ class Mirror:
             disable_nagle_algorithm = True
 
             def do_POST(self):
+                mirror.authorizations.add(self.headers["Authorization"])
                 form = self.rfile.read(int(self.headers["Content-Length"]))
                 passed = requests.post(origin + self.path, data=form, headers=dict(self.headers), timeout=120)
                 self._answer(passed.status_code, passed.headers.get("Content-Type", ""), passed.content)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from astropy.table import Table
 import data_fetch
 from astro_ssl_nb import CutoutSet
 from data_fetch.transport import RETRY
+
+from .conftest import Mirror
 
 
 def assert_complains(done, *words):
@@ -26,6 +29,20 @@ def assert_complains(done, *words):
 def test_unknown_archive(command, tmp_path):
     done = command("sg", "--archive", "foo", "--out", tmp_path / "set")
     assert_complains(done, "unknown archive 'foo': use practice, sdss or a URL")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host:99999", "http://host:abc", "http://my host", "http://[::1", "https://", "https:///data"]
+)
+def test_mistyped_address(command, tmp_path, url):
+    for typed in (url, url.replace("://", "://me:secret@")):
+        done = command("sg", "--archive", typed, "--out", tmp_path / "set")
+        assert_complains(done, f"{url!r} is no address of an archive: give one such as https://host")
+
+
+def test_mistyped_protocol_shows_no_password(command, tmp_path):
+    done = command("sg", "--archive", "htps://me:secret@host", "--out", tmp_path / "set")
+    assert_complains(done, "unknown archive 'htps://host'")
 
 
 def test_unreachable_archive(command, tmp_path, monkeypatch):
@@ -87,6 +104,14 @@ def test_damaged_journal_is_named_with_the_way_out(practice, command, tmp_path, 
     assert_complains(command(*arguments), f"line 1 of {journal} is damaged", f"remove {journal.parent} and run")
 
 
+def test_damaged_journal_of_a_set_with_a_card_costs_the_set(practice, command, tmp_path):
+    arguments = ["pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set"]
+    assert command(*arguments).returncode == 0
+    (tmp_path / "set" / "work").mkdir()
+    (tmp_path / "set" / "work" / "journal.jsonl").write_bytes(b"rubbish\n")
+    assert_complains(command(*arguments), "is damaged", f"remove {tmp_path / 'set'} and run")
+
+
 def test_password_of_a_mirror_is_sent_to_it_and_written_nowhere(mirror, command, tmp_path):
     mirror.faults["frame-r"] = (500, "text/html", b"out of order")
     url = mirror.url.replace("://", "://me:p%40ss@")
@@ -102,6 +127,17 @@ def test_password_of_a_mirror_is_sent_to_it_and_written_nowhere(mirror, command,
     assert not any("p%40ss" in text or "p@ss" in text or "me:p" in text for text in texts)
     with data_fetch.open_archive(url) as archive:
         assert archive.name == mirror.url and "p@ss" not in repr(archive)
+
+
+def test_password_of_a_mirror_is_sent_to_no_other_vizier(mirror, origin):
+    for other, token in ((False, "Basic " + b64encode(b"me:p").decode()), (True, None)):
+        with closing(Mirror(origin)) as catalogues:
+            where = catalogues if other else mirror
+            archive = data_fetch.Archive(
+                "small", mirror.url, f"{mirror.url}/sas", vizier_url=where.url, auth=("me", "p"), backoff=0
+            )
+            assert archive.vizier("J/A+A/532/A74")
+            assert where.authorizations == {token}
 
 
 def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):

@@ -6,15 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
 from astropy.table import Table
 
 import data_fetch
-from data_fetch.transport import ask
+from data_fetch.answers import AnswerError
+from data_fetch.transport import CONNECTIONS, RequestError, ask
 
 from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
 
@@ -79,6 +84,34 @@ def test_redirect_to_a_dead_server_costs_one_frame(server, dead, tmp_path):
     assert len(missing) == OBJECTS and f"sent us on to {dead[7:]}, which cannot be reached" in missing["reason"][0]
 
 
+@pytest.mark.parametrize("where", [*LEADING_NOWHERE, "a dead server"])
+def test_answer_to_sql_that_leads_nowhere_stops_the_fetch_which_goes_on_later(where, server, dead, tmp_path):
+    fault = LEADING_NOWHERE.get(where, Fault(302, (("Location", dead),)))
+    if where == "a redirect in a circle":
+        fault = Fault(302, (("Location", "/x_results"),))
+    server.faults.append(lambda kind, path, count: fault if kind == "sql" else None)
+    with pytest.raises(data_fetch.ArchiveError, match="The query was"):
+        fetch(server, tmp_path / "set")
+    assert len(server.asked("sql")) <= 3 * 6
+    server.faults.clear()
+    assert len(fetch(server, tmp_path / "set")) == FIELDS * OBJECTS
+
+
+@pytest.mark.parametrize(
+    "fault, limit, words",
+    [
+        (Fault(body=bytes(10_000)), ("MOST_TABLE", 1e3), "sent more than"),
+        (Fault(act="drip"), ("PATIENCE", 1 / 60), "took more than 0.5 seconds"),
+    ],
+)
+def test_sql_without_end_is_given_up(fault, limit, words, server, monkeypatch):
+    monkeypatch.setattr(f"data_fetch.archive.{limit[0]}", limit[1])
+    server.faults.append(always(fault, "."))
+    with pytest.raises(data_fetch.ArchiveError, match=words):
+        client(server).query("SELECT 1")
+    assert len(server.asked("sql")) == 3
+
+
 @pytest.mark.parametrize("away", [1, 5, 6])
 def test_server_that_is_away_for_a_moment_is_asked_again(server, dead, away):
     tries = []
@@ -136,6 +169,42 @@ def test_interrupt_ends_every_wait(server, tmp_path):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and b"goes on from here" in said
+
+
+def test_threads_that_wait_for_their_turn_send_nothing_after_the_end(server, tmp_path):
+    server.pause, stop, archive = 1, threading.Event(), client(server)
+    threads = 3 * CONNECTIONS
+    with ThreadPoolExecutor(threads) as pool:
+        wanted = [{**FRAME, "field": 1 + i % FIELDS, "band": "gr"[i // FIELDS]} for i in range(threads)]
+        asked = [pool.submit(archive.read_frame, **which, folder=tmp_path, stop=stop) for which in wanted]
+        while len(server.asked("frame")) < CONNECTIONS:
+            time.sleep(0.01)
+        time.sleep(0.2)  # the others wait by now
+        stop.set()
+        ends = [future.exception() for future in asked]
+    assert len(server.asked("frame")) == CONNECTIONS
+    assert sum("the fetch has ended" in str(end) for end in ends) >= threads - CONNECTIONS
+
+
+def test_a_body_that_nobody_wants_any_more_is_not_read_to_its_end(server, tmp_path):
+    server.faults.append(always(Fault(act="drip")))
+    stop, start = threading.Event(), time.monotonic()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(data_fetch.FrameError, match="the fetch has ended"):
+        client(server).read_frame(**FRAME, folder=tmp_path, stop=stop)
+    assert time.monotonic() - start < 10
+
+
+def test_a_wait_that_nothing_can_end_is_a_sleep(server, monkeypatch):
+    waits = []
+    monkeypatch.setattr("data_fetch.transport.time", SimpleNamespace(sleep=waits.append))  # not that of the server
+    with pytest.raises(RequestError):
+        ask(server.url, lambda: requests.get(f"{server.url}/{FIRST_FRAME}.fits.bz2"), refuse, AnswerError, 3)
+    assert waits == [0, 6]
+
+
+def refuse(body, same):
+    raise AnswerError("gave nonsense")
 
 
 @pytest.mark.timeout(120)
