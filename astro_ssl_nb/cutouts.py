@@ -104,10 +104,10 @@ class CutoutSet:
 
     @classmethod
     def from_image_files(cls, paths, catalogue, *, size=64, crop=1.0, pixel_scale=None):
-        """Bring your own pictures: JPEG, PNG or FITS files, resized to one size.
+        """Bring your own pictures: JPEG, PNG, TIFF, WebP, GIF, BMP or FITS files, resized to one size.
 
         Pictures give a uint8 set with bands R, G, B. FITS images (2-D, or 3-D with the bands first) keep their flux, as
-        do PNG and TIFF files with more than 8 bits a pixel, which have one band.
+        do grey PNG and TIFF files with more than 8 bits a pixel, which have one band.
 
         Parameters
         ----------
@@ -123,7 +123,8 @@ class CutoutSet:
         Raises
         ------
         ValueError
-            If a file cannot be read as an image, or the files do not all have the same number and kind of planes.
+            If a file cannot be read as an image or has colours of more than 8 bits, the files do not all have the same
+            number and kind of planes, or `size` or `crop` is out of range.
         """
         planes = [read_image(Path(path), size, crop) for path in paths]
         if not planes:

@@ -69,10 +69,14 @@ def _export(arguments):
 
 def _images(arguments):
     parser = _parser(
-        "images", "Make a data set of your own pictures (FITS, JPEG, PNG, TIFF, ...) and a table of labels."
+        "images",
+        "Make a data set of your own pictures (JPEG, PNG, TIFF, WebP, GIF, BMP or FITS) and a table of labels.",
     )
     parser.add_argument("folder", help="folder of the pictures")
-    parser.add_argument("labels", help="table with a column `file`, and any others, such as `class`")
+    parser.add_argument(
+        "labels",
+        help="table (CSV, ECSV, FITS, VOTable, Parquet or text) with a column `file`, and any others, such as `class`",
+    )
     parser.add_argument("--out", default="data/images", help="folder to fill (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side of a cutout (%(default)s)")
     parser.add_argument("--crop", type=float, default=1.0, help="central share of each side to keep (%(default)s)")
@@ -97,7 +101,7 @@ def _fetch(arguments):
   ef2, ef4, ef15  galaxies of EFIGI in 2, 4 and 15 classes
   efigi           all of them with their Hubble types, to make those three of
   galaxies        galaxies without labels, large enough to show a shape
-  positions FILE  your own list (CSV, ECSV, FITS, ...), with columns ra and dec in degrees and any others
+  positions FILE  your own list (CSV, ECSV, FITS, VOTable, Parquet, text): ra and dec in degrees, and any others
 
 other commands, each with --help:
   images FOLDER LABELS  a data set of your own pictures; no archive is asked
@@ -109,7 +113,11 @@ example: python -m data_fetch sgq --archive practice --n 600 --out data/sgq --pl
     )
     parser.add_argument("name", help="one of the data sets below")
     parser.add_argument("source", nargs="?", help="the file of a list, for `positions`")
-    parser.add_argument("--archive", default="practice", help="practice, sdss or the URL of a mirror (%(default)s)")
+    parser.add_argument(
+        "--archive",
+        default="practice",
+        help="practice, sdss or the URL of a mirror, such as https://user:password@host (%(default)s)",
+    )
     parser.add_argument("--n", type=int, help="objects in all (as many as in the paper)")
     parser.add_argument("--out", help="folder to fill (data/NAME)")
     parser.add_argument("--bands", default="ugriz", help="(%(default)s)")
