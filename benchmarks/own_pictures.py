@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 import astro_ssl_nb as ssl
-from data_fetch.folder import FetchError, read_table
+from data_fetch.folder import FetchError
+from data_fetch.tables import read_table
 
 METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
 

@@ -16,7 +16,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submodules={"practice"},
     submod_attrs={
         "frames": ["Frame", "FrameError"],
-        "archive": ["Archive", "ArchiveError", "open_archive"],
+        "addresses": ["open_archive"],
+        "archive": ["Archive", "ArchiveError"],
         "folder": ["FetchError"],
         "catalogues": ["DATA_SETS", "efigi_task"],
         "plans": ["Plan"],

@@ -17,7 +17,8 @@ from astropy.table import vstack
 from tqdm import tqdm
 
 import astro_ssl_nb
-from data_fetch.archive import Archive, open_archive
+from data_fetch.addresses import open_archive
+from data_fetch.archive import Archive
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.folder import FetchError, WorkFolder
 from data_fetch.frames import BANDS, PIXEL_SCALE, FrameError

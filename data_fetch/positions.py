@@ -9,7 +9,8 @@ from astro_ssl_nb.columns import as_floats
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_names, in_hash_order, margin, our_columns
-from data_fetch.folder import FetchError, read_table
+from data_fetch.folder import FetchError
+from data_fetch.tables import read_table
 from data_fetch.transport import ArchiveError
 
 EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74

@@ -14,7 +14,8 @@ from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
 from astro_ssl_nb.image_files import check_alike, check_scale, check_size
 from astro_ssl_nb.set_files import file_digest, write_card
 from data_fetch.dataset_card import write_dataset_card
-from data_fetch.folder import FetchError, read_table
+from data_fetch.folder import FetchError
+from data_fetch.tables import read_table
 
 NAMED = 5  # files that a warning names
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 import data_fetch
 from astro_ssl_nb import CutoutSet
-from data_fetch.folder import FetchError, read_table
+from data_fetch.folder import FetchError
+from data_fetch.tables import read_table
 
 TABLES = {
     "excel.csv": "\ufefffile,class\na.png,ring\nb.png,other\n",

@@ -1,0 +1,123 @@
+"""Tables of positions and labels, as people and programs write them: read right, or refused before any work is done."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from astropy.table import Column, MaskedColumn, Table
+
+from data_fetch.folder import FetchError
+
+TABLES = "CSV, ECSV, FITS, VOTable, Parquet, or text with columns between commas, semicolons, tabs or spaces"
+FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".fts": "fits", ".parquet": "parquet"}
+FORMATS |= {".vot": "votable", ".xml": "votable"}
+TEXT = (".csv", ".tsv", ".txt", ".dat")
+NEEDED = {"file", "objid", "ra", "dec"}  # a line with one of these names the columns
+
+
+def read_table(path):
+    """A table that a user brings; which format it has is taken from the end of its name.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    astropy.table.Table
+        With at least one row, and columns of numbers or text only. `ra` and `dec`, where it has them, are numbers.
+
+    Raises
+    ------
+    FetchError
+        If it cannot be read, has no rows, or has columns of another kind.
+    """
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix in TEXT:
+            table = _read_text(path)
+        elif suffix == ".parquet" and b"table_meta_yaml" not in (pq.read_schema(path).metadata or {}):
+            # Not of astropy, which reads neither unknown text nor categories. Whole numbers keep every digit.
+            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+            table = Table.from_pandas(frame.reset_index() if any(frame.index.names) else frame)
+        else:
+            table = Table.read(path, format=FORMATS.get(suffix))
+    except UnicodeDecodeError as error:
+        raise FetchError(
+            f"{path} cannot be read as text ({error.reason} at byte {error.start}): save it as CSV UTF-8"
+        ) from error
+    except Exception as error:  # the readers of astropy raise what they like
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FetchError(f"{path} cannot be read as a table ({TABLES}): {reason}") from error
+    if not len(table):
+        raise FetchError(f"{path} has no rows")
+    for name in table.colnames:
+        table[name] = _plain(path, table[name])
+    for name in ("ra", "dec"):
+        if name in table.colnames and table[name].dtype.kind not in "fiu":
+            raise FetchError(
+                f"{path}: column {name} holds no angles, but text such as {str(table[name][0])!r}: give degrees as "
+                "plain numbers (SkyCoord of astropy makes them of hours, minutes and seconds)"
+            )
+    return table
+
+
+def _read_text(path):
+    text = Path(path).read_text(encoding="utf-8-sig")  # Excel puts a mark of three bytes at the front
+    if text.startswith("# %ECSV"):
+        return Table.read(text, format="ascii.ecsv")
+    header, rows = _split_header(text)
+    text, delimiter = f"{header}\n{rows}\n", _delimiter(header)
+    if delimiter is None and Path(path).suffix.lower() != ".csv":
+        return Table.read(text, format="ascii.basic", guess=False)
+    return Table.read(text, format="ascii.csv", delimiter=delimiter or ",", guess=False)
+
+
+def _split_header(text):
+    """The line with the names of the columns, which may be a comment (np.savetxt and TOPCAT), and what is below."""
+    lines = text.lstrip().split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip() and line.lstrip()[0] != "#"), 0)
+    if not _names(lines[first]):
+        for comment in reversed(lines[:first]):
+            for header in (comment.lstrip("# \t"), comment.replace("#", '"#"', 1)):  # or a column that is called #
+                if _names(header) and len(_names(header)) == len(_fields(lines[first], _delimiter(header))):
+                    return header, "\n".join(lines[first:])
+    return lines[first], "\n".join(lines[first + 1 :])
+
+
+def _names(line):
+    """The names of columns in a line, none if it does not look like names: then it is data or prose."""
+    names = [name.strip().lower() for name in _fields(line, _delimiter(line))]
+    return names if NEEDED & set(names) and all(names) else []
+
+
+def _fields(line, delimiter):
+    return next(csv.reader([line.strip(" ")], delimiter=delimiter or " ", skipinitialspace=True))
+
+
+def _delimiter(line):
+    """What stands between the fields; None for spaces."""
+    delimiter = max(",;\t", key=line.count)
+    return delimiter if delimiter in line else None
+
+
+def _plain(path, column):
+    """The column if a catalogue can hold it, text in one type; else a FetchError."""
+    kind = type(column).__name__
+    if isinstance(column, Column):
+        if column.dtype.kind in "biufSU":
+            return column
+        kind = column.dtype.name
+        if column.dtype.kind == "O":
+            unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
+            others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
+            if not others:
+                text = ["" if gone else value for value, gone in zip(column, unknown, strict=True)]
+                return MaskedColumn(text, mask=unknown, dtype=str) if unknown.any() else Column(text, dtype=str)
+            kind = ", ".join(sorted(others))
+    raise FetchError(
+        f"{path}: column {column.info.name} holds {kind}, which a catalogue cannot keep: make it numbers or text, or "
+        "remove it"
+    )
