@@ -145,7 +145,3 @@ def test_time_of_a_run_goes_to_the_cells_that_work(bench, tmp_path):
     assert row["median"] == pytest.approx(0.6)
     assert row["largest_other_cells"][0] == [3.0, "01", "import fastai"]
     assert row["outside_cells_seconds"] == pytest.approx(0.5)
-
-
-def test_a_book_without_measurements_says_how_to_make_them(page, tmp_path):
-    assert "make bench" in page.performance_tables(tmp_path / "none.json")

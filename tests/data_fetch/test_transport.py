@@ -28,6 +28,11 @@ REQUEST = {"n": FIELDS * OBJECTS, "bands": "gr", "size": 16}
 FRAME = {"run": 9201, "camcol": 1, "field": 3, "band": "r"}
 FIRST_FRAME = "frame-r-009201-1-0003"
 MUCH_LATER = (("Retry-After", "500"),)
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and so it is by all that they start.
+INTERRUPTIBLE = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('data_fetch', run_name='__main__')"
+)
 
 
 @pytest.fixture
@@ -163,8 +168,9 @@ def test_frame_that_was_packed_in_parts_is_whole():
 @pytest.mark.timeout(120)
 def test_interrupt_ends_every_wait(server, tmp_path):
     server.faults.append(always(Fault(503, MUCH_LATER)))
-    command = [sys.executable, "-m", "data_fetch", "pretext", "--n", "36", "--archive", server.url]
-    with subprocess.Popen([*command, "--out", tmp_path / "set"], cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
+    options = ["pretext", "--n", "36", "--archive", server.url, "--out", tmp_path / "set"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *options]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
         server.wait_until_asked("frame-")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
