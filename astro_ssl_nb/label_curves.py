@@ -85,7 +85,8 @@ def label_curve(
     ValueError, KeyError
         If a probe is unknown, a class has too few objects or the label column is missing; if there is one class, or the
         test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ; if all
-        seeds would draw the same labels; if saved backbones differ and `arch` or `stretch` is not given.
+        seeds would draw the same labels; if an arm starts at random, the saved backbones differ, and `arch` or
+        `stretch` is not given.
 
     Warns
     -----

@@ -4,11 +4,11 @@ import numpy as np
 from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
+from astro_ssl_nb.properties import SENTINELS
 from data_fetch.transport import ArchiveError
 
 ID_COLUMNS = ("objID", "specObjID", "bestObjID", "fieldID")
 NEVER_NULL = ("objID", "ra", "dec", "run", "rerun", "camcol", "field")
-SENTINELS = (-9999.0, -1000.0)  # how the catalogue writes "not measured"
 
 
 class AnswerError(Exception):
