@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import torch
+from openTSNE import TSNE
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
@@ -211,7 +212,8 @@ def tsne_map(features, *, seed=0):
         raise ValueError(f"{n} objects with {d} features need no map: give 4 objects and 2 features or more")
     components = PCA(min(50, n, d), random_state=seed).fit_transform(scaled)
     # Perplexity is roughly a number of neighbours, and a small set has few.
-    return TSNE(perplexity=min(30, (n - 1) / 3), init="pca", random_state=seed).fit_transform(components)
+    tsne = TSNE(perplexity=min(30, (n - 1) / 3), n_jobs=torch.get_num_threads(), random_state=seed)
+    return np.asarray(tsne.fit(components), dtype=np.float32)
 
 
 def representation_report(features, labels, *, seeds=5):

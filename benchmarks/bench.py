@@ -23,8 +23,19 @@ from astro_ssl_nb.set_files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNS = REPOSITORY / "runs"
-PACKAGES = ("torch", "torchvision", "fastai", "timm", "numpy", "scikit-learn", "astropy", "pandas", "pillow")
-PEERS = ("datasets", "openTSNE", "faiss-cpu")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "fastai",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "astropy",
+    "pandas",
+    "pillow",
+    "openTSNE",
+)
+PEERS = ("datasets", "faiss-cpu")
 # The arguments of `measure` of each section, a module beside this file.
 FULL = {
     "training": {
@@ -54,6 +65,12 @@ FULL = {
     },
     "maps": {"n_map": 5000, "n_map_once": 50_000, "n_neighbours": 1_000_000, "queries": 1000},
     "cutting": {"n": 300, "fields": 12, "bands": "ugriz", "few": 1000, "many": 10_000},
+    "architectures": {
+        "archs": ("resnet10t", "resnet14t", "resnet18", "regnetx_002", "mobilenetv3_small_100", "convnext_atto"),
+        "seconds": 45,
+        "n_labels": 10,
+        "pretrainings": 2,
+    },
     "starting": {},
 }
 QUICK = {
@@ -79,8 +96,10 @@ QUICK = {
     },
     "maps": {"n_map": 1000, "n_map_once": None, "n_neighbours": 50_000, "queries": 500},
     "cutting": {"n": 300, "fields": 3, "bands": "ugriz", "few": 1000, "many": 4000},
+    "architectures": {"archs": ("resnet10t", "resnet18"), "seconds": 10, "n_labels": 10, "pretrainings": 1},
     "starting": {},
 }
+OF_A_RUN = ("architectures", "starting")  # they look at a run of the course, where one is given
 
 
 def run_sections(plan, out, *, repeat=5, run=None):
@@ -97,7 +116,7 @@ def run_sections(plan, out, *, repeat=5, run=None):
         kept = ", ".join(lost)
         sys.exit(f"{out} has {kept} of other versions or another machine: measure all, or give another --out")
     for name, arguments in plan.items():
-        extra = {"run": run} if name == "starting" else {}
+        extra = {"run": run} if name in OF_A_RUN else {}
         options = json.loads(json.dumps({**arguments, "repeat": repeat, **extra}))  # as they come back from the file
         if found["sections"].get(name, {}).get("options") == options:
             print(f"{name}: measured before with the same options", flush=True)
@@ -173,7 +192,9 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="small sizes: a few minutes instead of hours")
     parser.add_argument("--only", nargs="+", choices=list(FULL), help="sections to measure (default: all)")
     parser.add_argument("--repeat", type=int, default=5, help="turns of each side (default: 5)")
-    parser.add_argument("--run", type=Path, help="folder of a run of the course, whose time is to be looked at")
+    parser.add_argument(
+        "--run", type=Path, help="folder of a run of the course, whose data and times are to be looked at"
+    )
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else FULL
     plan = {name: plan[name] for name in options.only or plan}

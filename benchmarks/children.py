@@ -16,7 +16,7 @@ import psutil
 
 
 def child(work, folder, **options):
-    """Run some work on the set in a folder in another process; returns what it reports, a dict."""
+    """Run some work on the set in a folder in another process; returns a dict: seconds, memory beside its answer."""
     command = [sys.executable, __file__, work, str(folder)]
     command += [f"--{name.replace('_', '-')}={number}" for name, number in options.items()]
     package = str(Path(__file__).resolve().parents[1])
@@ -65,7 +65,7 @@ def forget(path):
 
 
 def train(cutouts, batches):
-    """Train a small network for some batches of random cutouts; returns the seconds of an epoch of them."""
+    """Train a small network for some batches of random cutouts; returns the seconds of an epoch, and 0 MB."""
     from fastai.callback.training import ShortEpochCallback
 
     import astro_ssl_nb as ssl
@@ -76,15 +76,16 @@ def train(cutouts, batches):
         learn.fit(1)
         start = time.perf_counter()
         learn.fit(1)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, 0.0
 
 
 def embed(cutouts, _):
+    """Embed the cutouts; returns seconds, and the MB of the features."""
     import astro_ssl_nb as ssl
 
     start = time.perf_counter()
-    ssl.embed(None, cutouts, arch="resnet10t", stretch="bands")
-    return time.perf_counter() - start
+    features = ssl.embed(None, cutouts, arch="resnet10t", stretch="bands")
+    return time.perf_counter() - start, features.nbytes / 1e6
 
 
 def main():
@@ -111,8 +112,8 @@ def main():
     if options.in_memory:
         cutouts = ssl.CutoutSet(cutouts.read(slice(None)), cutouts.catalogue, cutouts.card)
     with AnonymousMemory() as memory:
-        seconds = {"train": train, "embed": embed}[options.work](cutouts, options.batches)
-    print(json.dumps({"seconds": seconds, "anonymous_mb": memory.peak}))
+        seconds, answer_mb = {"train": train, "embed": embed}[options.work](cutouts, options.batches)
+    print(json.dumps({"seconds": seconds, "anonymous_mb": memory.peak - answer_mb}))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def measure(*, repeat, n, archs, sizes, few, many):
             f"{count:,} cutouts": lambda path=path: child("embed", path)["anonymous_mb"] for count, path in sets.items()
         }
         rows += compare(
-            f"embed: memory of its own, {many:,} cutouts over {few:,}",
+            f"embed: memory beside the features, {many:,} cutouts over {few:,}",
             sides,
             repeat=repeat,
             unit="MB",

@@ -54,23 +54,18 @@ def maps(x, repeat):
 
         return side
 
-    def reduced():
-        return PCA(50, random_state=0).fit_transform(StandardScaler().fit_transform(x))
+    def scaled():
+        return StandardScaler().fit_transform(x)
 
-    sides = {
-        "tsne_map": keep("tsne_map", lambda: ssl.tsne_map(x)),
-        "scikit-learn, all features": keep(
-            "scikit-learn, all features",
-            lambda: TSNE(init="pca", random_state=0).fit_transform(StandardScaler().fit_transform(x)),
-        ),
+    def theirs(features):
+        return TSNE(init="pca", random_state=0).fit_transform(features)
+
+    work = {
+        "tsne_map": lambda: ssl.tsne_map(x),
+        "scikit-learn, 50 components": lambda: theirs(PCA(50, random_state=0).fit_transform(scaled())),
+        "scikit-learn, all features": lambda: theirs(scaled()),
     }
-    try:
-        import openTSNE
-
-        opened = openTSNE.TSNE(random_state=0, n_jobs=torch.get_num_threads())
-        sides["openTSNE, 50 components"] = keep("openTSNE, 50 components", lambda: opened.fit(reduced()))
-    except ImportError:  # a comparison only: the package does not need it
-        pass
+    sides = {name: keep(name, side) for name, side in work.items()}
     rows = compare(
         f"t-SNE of {len(x):,} x {x.shape[1]} features",
         sides,

@@ -20,6 +20,7 @@ import nbformat
 import papermill
 import yaml
 from chapters import read_chapter, unlink
+from citations import cite_papers, cited_papers
 from comparison import comparisons, figures
 from pages import duration, map_cards, map_tree, measured_page, parameters_page
 from performance import performance_tables
@@ -69,7 +70,7 @@ def build_book(run):
         said = dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line)  # each once
         sys.exit("\n".join(said or lines[-20:]) + "\nThe book was not built: mend what is named above.")
     html = book / "_build" / "html"
-    for name, notebook in notebooks.items():  # what the download button gives: without the links to the glossary
+    for name, notebook in notebooks.items():  # what the download button gives: without links within the book
         nbformat.write(notebook, html / "_sources" / "notebooks" / f"{name}.ipynb")
     copy_of_all = shutil.make_archive(html.parent / "book", "zip", html)
     shutil.move(copy_of_all, html)  # the first page links to it; made elsewhere, it does not hold itself
@@ -88,7 +89,7 @@ def leave_out(book, names):
 def copy_notebooks(run, book, summary):
     """Copy the executed notebooks that the table of contents names, or leave with those that the run lacks.
 
-    Returns the notebooks by name as they were copied, but before their terms became links to the glossary.
+    Returns the notebooks by name as they were copied, but before their terms and papers became links within it.
     """
     parts = yaml.safe_load((book / "_toc.yml").read_text())["parts"]
     files = [chapter["file"] for part in parts for chapter in part["chapters"]]
@@ -99,6 +100,7 @@ def copy_notebooks(run, book, summary):
         sys.exit(f"The run {name!r} has not finished {', '.join(missing)}: go on with `make course RUN={name}`.")
     (book / "notebooks").mkdir()
     terms = glossary_terms((book / "glossary.md").read_text())
+    papers = cited_papers(book / "references.bib")
     clean = {}
     for name in names:
         notebook = nbformat.read(Path(run) / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -112,6 +114,7 @@ def copy_notebooks(run, book, summary):
         clean[name] = copy.deepcopy(notebook)
         fit_into_the_book(notebook, summary, name)
         hide_solutions(notebook)
+        cite_papers(notebook, papers)
         link_terms(notebook, terms)
         nbformat.write(notebook, book / "notebooks" / f"{name}.ipynb")
     return clean

@@ -12,6 +12,7 @@ TITLES = {
     "curves": "Label curves",
     "maps": "Maps and neighbours",
     "cutting": "Cutting",
+    "architectures": "Which network to start with",
     "starting": "Starting",
 }
 

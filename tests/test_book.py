@@ -14,6 +14,7 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from pybtex.database import parse_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = [
@@ -116,7 +117,8 @@ def executed_notebook(title, prose):
     return new.new_notebook(cells=cells, metadata=metadata)
 
 
-PROSE = """A magnitude $m$ {cite}`lupton2004`, [further](../jupyter-book/survey_scale.md).
+PROSE = """A magnitude $m$ ([Lupton et al. 2004](https://arxiv.org/abs/astro-ph/0312483)),
+[further](../jupyter-book/survey_scale.md).
 
 **Run time**: the book states it."""
 
@@ -285,12 +287,40 @@ def test_the_glossary_and_the_chapters_link_both_ways(html):
     notebook = (html / f"notebooks/{NOTEBOOKS[0]}.html").read_text()
     assert 'href="../glossary.html#term-magnitude"' in notebook
     source = (html / f"_sources/notebooks/{NOTEBOOKS[0]}.ipynb").read_text()
-    assert "{term}" not in source and "{cite}" in source
+    assert "{term}" not in source
     glossary = (REPOSITORY / "jupyter-book" / "glossary.md").read_text()
     terms = load("terms").glossary_terms(glossary)
     assert len(terms) >= 30 and "linear probe" in terms
     for entry in load("terms").GLOSSARY.search(glossary)[2].split("\n\n"):
         assert re.search(r"\]\(notebooks/\w+\.ipynb\)", entry), entry
+
+
+def test_a_link_to_a_paper_is_a_citation_in_the_book_alone(html):
+    notebook = (html / f"notebooks/{NOTEBOOKS[0]}.html").read_text()
+    link = r'href="\.\./bibliography\.html#([\w-]+)"[^>]*>(?:<span>)?Lupton <em>et al.</em>, 2004'
+    place = re.search(link, notebook)[1]
+    bibliography = (html / "bibliography.html").read_text()
+    assert "Preparing red-green-blue images" in bibliography.split(f'id="{place}"')[1][:1000]
+    source = (html / f"_sources/notebooks/{NOTEBOOKS[0]}.ipynb").read_text()
+    assert "[Lupton et al. 2004](https://arxiv.org/abs/astro-ph/0312483)" in source and "{cite" not in source
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_links_to_the_papers_it_uses_by_their_names(path):
+    bibliography = REPOSITORY / "jupyter-book" / "references.bib"
+    papers, entries = load("citations").cited_papers(bibliography), parse_file(str(bibliography)).entries
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    links = [(link["text"], link["address"]) for link in load("citations").LINK.finditer(prose)]
+    cited = [(" ".join(text.split()), papers[where]) for text, where in links if re.search(r"\b\d{4}\b", text)]
+    assert cited and "{cite}" not in prose  # JupyterLab shows a role as code
+    for text, key in cited:
+        entry = entries[key]
+        authors = [[*one.rich_prelast_names, *one.rich_last_names] for one in entry.persons["author"]]
+        surnames = [" ".join(map(str, author)) for author in authors]
+        few = len(surnames) < 3 and "others" not in surnames
+        names = " & ".join(surnames) if few else f"{surnames[0]} et al."
+        assert text in (f"{names} {entry.fields['year']}", f"{names} ({entry.fields['year']})")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,6 +63,23 @@ def test_cutting_reports_its_ratios(bench, tmp_path):
     rows = bench.run_sections({"cutting": tiny}, tmp_path / "bench.json", repeat=1)["sections"]["cutting"]["rows"]
     assert [row["peer"] for row in rows] == ["Cutout2D", "bz2 alone", "100 objects"]
     assert all(0 < row["median"] < math.inf and row["repeats"] == 1 for row in rows)
+
+
+def test_networks_are_compared_by_what_they_learn_in_the_same_time(bench, page, tmp_path):
+    from blobs import blobs
+
+    run, rng = tmp_path / "runs" / "small", np.random.default_rng(0)
+    for name, n in (("pretext", 96), ("sg", 40), ("sgq", 40)):
+        shapes = {column: rng.uniform(0, 1, n) for column in ("expAB_r", "fracDeV_r")}
+        radii = {"petroR50_r": rng.uniform(1, 2, n), "petroR90_r": rng.uniform(3, 4, n)}
+        blobs(n, 16).with_columns(**shapes, **radii).save(run / "data" / name)
+    plan = {"architectures": {"archs": ["resnet10t"], "seconds": 0.1, "n_labels": 2, "pretrainings": 1}}
+    assert bench.run_sections(plan, tmp_path / "none.json", repeat=2)["sections"]["architectures"]["rows"] == []
+    found = bench.run_sections(plan, tmp_path / "bench.json", repeat=2, run=str(run))
+    rows = found["sections"]["architectures"]["rows"]
+    assert len(rows) == 2 and all(0 < row["median"] <= 1 and row["repeats"] == 2 for row in rows)
+    assert all(row["what"].endswith(": resnet10t") and row["epochs"][0] >= 1 for row in rows)
+    assert page.performance_tables(tmp_path / "bench.json").count("after 0.1 s of pretraining: resnet10t") == 2
 
 
 @pytest.mark.parametrize("section", TINY)

@@ -68,7 +68,7 @@ def test_a_notebook_opens_and_closes_as_the_course_does(path):
     first, last = cells[0].source, cells[-1].source
     for part in ("**You will learn**", "**Prerequisites**", "**Inputs**", "**Outputs**", "**Run time**"):
         assert part in first
-    assert "**To think about**" in last and "**Read on**" in last and "{cite}" in last.split("**Read on**")[1]
+    assert "**To think about**" in last and "**Read on**" in last and "](https://" in last.split("**Read on**")[1]
     assert any("assert " in cell.source for cell in cells if "solution" in tags(cell)), "a solution checks its claim"
 
 
