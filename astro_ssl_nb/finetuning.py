@@ -109,10 +109,11 @@ def _probe_head(learn, labelled, label, seed):
     """
     names = labelled.labels(label)
     size = int(np.unique(names, return_counts=True)[1].min())
-    features = forward(learn.model[0], labelled, learn.dls.stretch)
+    backbone = learn.model[0].eval()
+    features = forward(backbone, labelled, learn.dls.stretch)
     probe = linear_probe(size, seed).fit(features, names)
     with torch.inference_mode():
-        views = [(learn.model[0](x).cpu(), y.cpu()) for x, y in learn.dls.train]
+        views = [(backbone(x).cpu(), y.cpu()) for x, y in learn.dls.train]
     seen, targets = (torch.cat(parts).numpy() for parts in zip(*views, strict=True))
     probe = with_views(probe, features, names, seen, probe.classes_[targets])
     weight, bias = (torch.from_numpy(part).float() for part in as_linear_layer(probe))

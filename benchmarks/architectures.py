@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from curves import quiet_curve
 from timing import clock, value
 
 import astro_ssl_nb as ssl
@@ -27,7 +28,7 @@ def measure(*, repeat, run, archs, seconds, n_labels, pretrainings):
                 options = {"arms": {arch: ssl.save_backbone(learn, Path(folder) / "backbone.safetensors")}}
                 options |= {"probes": ("linear",), "sizes": [n_labels], "seeds": repeat}
                 for name, (pool, test) in tasks.items():
-                    scores[name] += list(ssl.label_curve(pool, test, **options).accuracy)
+                    scores[name] += list(quiet_curve(pool, test, **options).accuracy)
         rows += [
             value(
                 f"accuracy on {TASKS[name]}, linear probe with {n_labels} labels per class, "

@@ -38,7 +38,7 @@ def measure(*, repeat, n_train, n_test, arch, sizes, seeds, finetune_sizes, fine
 
 def quiet_curve(train, test, **options):
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        ssl.label_curve(train, test, **options)
+        return ssl.label_curve(train, test, **options)
 
 
 def frozen_probes(weights, train, test, arch, sizes, seeds, repeat):
