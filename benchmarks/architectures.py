@@ -18,29 +18,21 @@ def measure(*, repeat, run, archs, seconds, n_labels, pretrainings):
     data = Path(run) / "data"
     pretext = ssl.CutoutSet.open(data / "pretext")
     tasks = {name: ssl.CutoutSet.open(data / name).split((0.5, 0.5), seed=0) for name in TASKS}
-    rows = []
+    scores, epochs = {(name, arch): [] for name in tasks for arch in archs}, {arch: [] for arch in archs}
     for arch in archs:
-        scores, epochs = {name: [] for name in tasks}, []
         for seed in range(pretrainings):
             learn, learned = pretrained(pretext, arch, seconds, seed)
-            epochs.append(learned)
+            epochs[arch].append(learned)
             with tempfile.TemporaryDirectory() as folder:
                 options = {"arms": {arch: ssl.save_backbone(learn, Path(folder) / "backbone.safetensors")}}
                 options |= {"probes": ("linear",), "sizes": [n_labels], "seeds": repeat}
                 for name, (pool, test) in tasks.items():
-                    scores[name] += list(quiet_curve(pool, test, **options).accuracy)
-        rows += [
-            value(
-                f"accuracy on {TASKS[name]}, linear probe with {n_labels} labels per class, "
-                f"after {seconds} s of pretraining: {arch}",
-                numbers,
-                "",
-                epochs=epochs,
-                run=Path(run).name,
-            )
-            for name, numbers in scores.items()
-        ]
-    return rows
+                    scores[name, arch] += list(quiet_curve(pool, test, **options).accuracy)
+    asked = f"{n_labels} labels per class, {seconds} s of pretraining"
+    return [
+        value(f"{arch}: {TASKS[name]}, {asked}", numbers, "accuracy", epochs=epochs[arch], run=Path(run).name)
+        for (name, arch), numbers in scores.items()
+    ]
 
 
 def pretrained(pretext, arch, seconds, seed):
