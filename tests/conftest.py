@@ -1,7 +1,9 @@
 """What tests of both packages need."""
 
+import importlib
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -17,6 +19,13 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(items):
     """The longest files first: side by side, one that begins last would run alone at the end."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.fixture
+def book_module(monkeypatch):
+    """A function that imports one of the modules which build the book, by name."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "jupyter-book")
+    return importlib.import_module
 
 
 @pytest.fixture

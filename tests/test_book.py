@@ -1,7 +1,6 @@
 """The book, built from small executed notebooks that have the names of the course's."""
 
 import html as html_text
-import importlib
 import json
 import re
 import shutil
@@ -14,7 +13,6 @@ import nbformat
 import papermill
 import pytest
 import yaml
-from pybtex.database import parse_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = [
@@ -84,15 +82,6 @@ SECTIONS = {
         "verdicts": [difference("", 10, "pretext linear", "imagenet linear", 0.1142, 0.0031, 0.2253, "yes")],
     },
 }
-
-
-def load(module):
-    """Import one of the builder's modules."""
-    sys.path.insert(0, str(REPOSITORY / "jupyter-book"))
-    try:
-        return importlib.import_module(module)
-    finally:
-        sys.path.pop(0)
 
 
 def executed_notebook(title, prose):
@@ -205,7 +194,7 @@ def words(page):
     return " ".join(text.translate(str.maketrans("“”‘’", "\"\"''")).split())
 
 
-def test_the_map_says_what_each_notebook_needs_takes_and_gives(html):
+def test_the_map_says_what_each_notebook_needs_takes_and_gives(html, book_module):
     page = (html / "course_map.html").read_text()
     tree = page[page.index("course-tree") : page.index("course-cards")]
     shown = re.findall(r"<p>(\d\d) <a", tree)
@@ -213,11 +202,11 @@ def test_the_map_says_what_each_notebook_needs_takes_and_gives(html):
     assert [n for n in shown if n <= "06"] == ["01", "02", "03", "06", "04", "05"]  # 06 hangs from 03
     cards = words(html / "course_map.html").partition("Files and folders are")[2]
     for name in NOTEBOOKS:
-        chapter = load("chapters").read_chapter(REPOSITORY / "notebooks" / f"{name}.ipynb")
+        chapter = book_module("chapters").read_chapter(REPOSITORY / "notebooks" / f"{name}.ipynb")
         assert chapter.learn and chapter.takes and chapter.gives
         assert f"Needs : {', '.join(chapter.needs) or 'no other'} Takes" in cards
         assert re.sub("`(runs/<run>/)?", "", chapter.gives.split()[-1]) in cards
-    assert load("chapters").numbers("notebooks 01 to 03 and 07") == ["01", "02", "03", "07"]
+    assert book_module("chapters").numbers("notebooks 01 to 03 and 07") == ["01", "02", "03", "07"]
     assert cards.count("Ran for : 1 min 23 s") == len(NOTEBOOKS)
 
 
@@ -269,29 +258,29 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
     assert (html / "reproduce.html").read_text().count("<figure") == 4  # one a figure of the paper that the trial has
 
 
-def test_a_run_with_one_seed_has_no_interval():
-    comparison = load("comparison")
+def test_a_run_with_one_seed_has_no_interval(book_module):
+    comparison = book_module("comparison")
     one = difference("sg", 5, "pretext linear", "scratch linear", 0.125, None, None, "open")
     assert comparison.verdict(one) == "+0.125 (one seed) open"
     assert "0.900 (one seed)" in comparison.curve("sg", [["pretext", "linear", 5, 0.9, None, None]])
 
 
-def test_the_notebooks_have_the_figures_that_the_paper_is_compared_with():
-    comparison = load("comparison")
+def test_the_notebooks_have_the_figures_that_the_paper_is_compared_with(book_module):
+    comparison = book_module("comparison")
     for name, some in comparison.FIGURES.values():
         notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
         assert comparison.figure_cells(notebook, some), (name, some)
 
 
-def test_the_glossary_and_the_chapters_link_both_ways(html):
+def test_the_glossary_and_the_chapters_link_both_ways(html, book_module):
     notebook = (html / f"notebooks/{NOTEBOOKS[0]}.html").read_text()
     assert 'href="../glossary.html#term-magnitude"' in notebook
     source = (html / f"_sources/notebooks/{NOTEBOOKS[0]}.ipynb").read_text()
     assert "{term}" not in source
     glossary = (REPOSITORY / "jupyter-book" / "glossary.md").read_text()
-    terms = load("terms").glossary_terms(glossary)
+    terms = book_module("terms").glossary_terms(glossary)
     assert len(terms) >= 30 and "linear probe" in terms
-    for entry in load("terms").GLOSSARY.search(glossary)[2].split("\n\n"):
+    for entry in book_module("terms").GLOSSARY.search(glossary)[2].split("\n\n"):
         assert re.search(r"\]\(notebooks/\w+\.ipynb\)", entry), entry
 
 
@@ -303,60 +292,6 @@ def test_a_link_to_a_paper_is_a_citation_in_the_book_alone(html):
     assert "Preparing red-green-blue images" in bibliography.split(f'id="{place}"')[1][:1000]
     source = (html / f"_sources/notebooks/{NOTEBOOKS[0]}.ipynb").read_text()
     assert "[Lupton et al. 2004](https://arxiv.org/abs/astro-ph/0312483)" in source and "{cite" not in source
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_links_to_the_papers_it_uses_by_their_names(path):
-    bibliography = REPOSITORY / "jupyter-book" / "references.bib"
-    papers, entries = load("citations").cited_papers(bibliography), parse_file(str(bibliography)).entries
-    cells = nbformat.read(path, as_version=4).cells
-    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    links = [(link["text"], link["address"]) for link in load("citations").LINK.finditer(prose)]
-    cited = [(" ".join(text.split()), papers[where]) for text, where in links if re.search(r"\b\d{4}\b", text)]
-    assert cited and "{cite}" not in prose  # JupyterLab shows a role as code
-    for text, key in cited:
-        entry = entries[key]
-        authors = [[*one.rich_prelast_names, *one.rich_last_names] for one in entry.persons["author"]]
-        surnames = [" ".join(map(str, author)) for author in authors]
-        few = len(surnames) < 3 and "others" not in surnames
-        names = " & ".join(surnames) if few else f"{surnames[0]} et al."
-        assert text in (f"{names} {entry.fields['year']}", f"{names} ({entry.fields['year']})")
-
-
-@pytest.mark.parametrize(
-    "source, linked",
-    [
-        ("Cutouts, cutouts.", "{term}`Cutouts <cutout>`, cutouts."),
-        ("a cutout is a cutout", "a {term}`cutout` is a cutout"),
-        ("**Linear\nprobe** and probe", "**{term}`Linear probe <linear probe>`** and probe"),
-        ("in nanomaggies", "in {term}`nanomaggies <nanomaggy>`"),
-        ("the ARI of an arid place", "the {term}`ARI` of an arid place"),
-        ("ari, scutout, cutout_set", "ari, scutout, cutout_set"),
-        ("# A cutout\n\n## cutout", None),
-        ("`cutout` and ``a `cutout` ``", None),
-        ("```python\ncutout\n```\n", None),
-        (":::{note} cutout\ncutout\n:::\n", None),
-        ("$cutout$ and $$\ncutout\n$$", None),
-        ("[a cutout](cutout.md), ![cutout](cutout.png), [cutout][cutout]", None),
-        ("{cite}`cutout` and {term}`cutout`", None),
-        ('<a href="x">cutout</a> https://example.org/cutout <img alt="cutout">', None),
-        ("text\n\n    cutout\n", None),
-        ("```\ncutout\n```\nno cutout there", "```\ncutout\n```\nno {term}`cutout` there"),
-    ],
-)
-def test_the_first_use_of_a_term_in_prose_becomes_a_link_and_nothing_else(source, linked):
-    cells = [nbformat.v4.new_markdown_cell(source), nbformat.v4.new_code_cell("cutout = 1")]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    load("terms").link_terms(notebook, ["cutout", "linear probe", "nanomaggy", "ARI", "probes of a kind"])
-    assert notebook.cells[0].source == (source if linked is None else linked)
-    assert notebook.cells[1].source == "cutout = 1"
-
-
-def test_a_term_is_linked_once_a_notebook():
-    cells = [nbformat.v4.new_markdown_cell("a cutout") for _ in range(2)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    load("terms").link_terms(notebook, ["cutout"])
-    assert [cell.source for cell in notebook.cells] == ["a {term}`cutout`", "a cutout"]
 
 
 class Loads(HTMLParser):

@@ -26,11 +26,8 @@ def bench(monkeypatch):
 
 
 @pytest.fixture
-def page(monkeypatch):
-    monkeypatch.syspath_prepend(REPOSITORY / "jupyter-book")
-    import performance
-
-    return performance
+def page(book_module):
+    return book_module("performance")
 
 
 def test_sides_take_turns_and_ratios_are_paired(bench):
