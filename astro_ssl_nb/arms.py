@@ -1,5 +1,7 @@
 """An arm of a label curve: what a classifier starts from, whether pixels, pretrained features or catalogue columns."""
 
+import os
+
 import numpy as np
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone
@@ -30,6 +32,8 @@ class Arm:
     ------
     ValueError
         If `spec` is none of these, or the bands or the pixel scale of the sets and of the backbone differ.
+    FileNotFoundError
+        If there is no such backbone.
 
     Attributes
     ----------
@@ -46,6 +50,8 @@ class Arm:
             if len(spec) != 2 or not _is_columns(spec[1]):
                 raise ValueError(f"an arm of images and columns is a pair (weights, properties), and not {spec!r}")
             self.weights, self.columns = spec[0], tuple(spec[1])
+        if not isinstance(self.weights, str | os.PathLike | None):
+            raise ValueError(f"an arm is a path, 'imagenet', None or a list of properties, and not {self.weights!r}")
         if self.weights == "imagenet":
             stretch = "rgb"
         self.parts, self.label, self.cache = (train, test), label, cache
@@ -102,7 +108,7 @@ class Arm:
             from astro_ssl_nb.probes import frozen_probabilities
 
             x_train, x_test = self.features(seed)
-            options = {"size": size, "seed": seed, "columns": not self.images, "gaps": bool(self.columns)}
+            options = {"size": size, "seed": seed, "columns": len(self.columns)}
             return frozen_probabilities, (probe, x_train[subset], self.y[subset], x_test), options
         from astro_ssl_nb.finetuning import finetuned_probabilities
 

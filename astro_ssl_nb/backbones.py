@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from astro_ssl_nb.seeds import seeded
-from astro_ssl_nb.set_files import whole_file
+from astro_ssl_nb.set_files import plain, whole_file
 from astro_ssl_nb.stretch import Stretch
 
 # The one timm architecture whose ImageNet weights come inside a Python package, so that the ImageNet arm is the same
@@ -38,7 +38,7 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
     Raises
     ------
     ValueError
-        If timm has no such architecture, or its ImageNet weights cannot be had.
+        If timm has no such architecture, its ImageNet weights cannot be had, or `weights` is anything else.
 
     Examples
     --------
@@ -53,6 +53,8 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
         raise ValueError(f"timm has no architecture {arch!r}" + (f"; near it: {', '.join(near)}" if near else ""))
     if weights == "imagenet":
         return _imagenet(arch, n_channels)
+    if weights is not None:
+        raise ValueError(f"weights={weights!r}: give None or 'imagenet'; `load_backbone` reads a saved backbone")
     with seeded(seed):
         return _pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0))
 
@@ -104,7 +106,7 @@ def save_backbone(learn, path, **metrics):
             f"{len(broken)} of {len(state)} tensors of the backbone are not finite ({broken[0]} first), and not "
             "written: make the learner anew and train it at a lower learning rate, with the callback StopAtNaN"
         )
-    content = save(state, metadata={"card": json.dumps(card, default=_plain)})
+    content = save(state, metadata={"card": json.dumps(card, default=plain)})
     try:
         with whole_file(path) as file:
             file.write(content)
@@ -169,13 +171,6 @@ def load_backbone(path, *, arch=None):
             )
     backbone.load_state_dict(theirs)
     return (_enlarging(backbone) if card.get("enlarges") else backbone), card
-
-
-def _plain(value):
-    """A number of numpy or torch as JSON can hold it."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"the card of a backbone cannot hold {value!r}: give numbers and text")
 
 
 def _imagenet(arch, n_channels):

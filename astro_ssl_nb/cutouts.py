@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from astro_ssl_nb.set_files import file_state, read_json, write_card, write_cata
 from astro_ssl_nb.splitting import overlap_groups, split_rows
 
 FILES = ("images.npy", "catalogue.parquet", "card.json")
+OF_A_FETCH = ("request", "checksums", "missing", "expected")  # entries of a card that hold for what was fetched alone
 
 
 class CutoutSet:
@@ -62,6 +63,10 @@ class CutoutSet:
             )
         if len(self.bands) != images.shape[1]:
             raise ValueError(f"bands {self.bands} name {len(self.bands)} planes, the images have {images.shape[1]}")
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {self.bands}: give each plane a name of its own")
+        if self.is_picture and self.bands != tuple("RGB"):
+            raise ValueError(f"uint8 pictures have the planes R, G, B, and not {self.bands}: give fluxes as floats")
         if "objid" not in catalogue.colnames:
             raise ValueError(f"the catalogue has no `objid` column, only {catalogue.colnames}: add one id a row")
 
@@ -93,11 +98,17 @@ class CutoutSet:
             Arcseconds a pixel.
         **provenance
             Further entries of the card, such as `survey` or `release`.
+
+        Raises
+        ------
+        ValueError
+            As `CutoutSet`; also if `pixel_scale` is not above 0.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8:
             images = images.astype(np.float32, copy=False)
-        catalogue = catalogue.copy() if isinstance(catalogue, Table) else Table.from_pandas(catalogue)
+        # A QTable becomes a Table: its columns keep their units, and are numbers.
+        catalogue = Table(catalogue) if isinstance(catalogue, Table) else Table.from_pandas(catalogue)
         if "objid" not in catalogue.colnames:
             catalogue.add_column(np.arange(len(catalogue), dtype=np.uint64), name="objid", index=0)
         return cls(images, catalogue, {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance})
@@ -116,7 +127,7 @@ class CutoutSet:
         size : int, default=64
             Pixels a side of the result.
         crop : float, default=1.0
-            The central fraction of each side to keep before resizing.
+            Side of the central square that is kept before resizing, as a share of the shorter side of the image.
         pixel_scale : float or Quantity, optional
             Arcseconds a pixel of the *result*, if known.
 
@@ -171,6 +182,8 @@ class CutoutSet:
     def save(self, folder):
         """Write the set to a new folder, complete or not at all; returns the folder.
 
+        Its card does not say any more that it is what was asked of an archive: it may be a part of that.
+
         Raises
         ------
         FileExistsError
@@ -183,18 +196,18 @@ class CutoutSet:
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f"{folder} exists: choose another folder, or remove it first")
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        card = {key: value for key, value in self.card.items() if key not in OF_A_FETCH}
         try:
-            self._write_images(part / "images.npy")
-            write_catalogue(self.catalogue, part / "catalogue.parquet")
-            write_card(self.card, part)
-            os.replace(part, folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+                part = Path(work) / "part"  # the other folder is readable for its maker alone
+                part.mkdir()
+                self._write_images(part / "images.npy")
+                write_catalogue(self.catalogue, part / "catalogue.parquet")
+                write_card(card, part)
+                os.replace(part, folder)
         except OSError as error:
             raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)  # which is not there any more if all went well
         return folder
 
     def _write_images(self, path):
@@ -371,5 +384,16 @@ class CutoutSet:
 
 
 def in_arcsec(pixel_scale):
-    """Arcseconds as a plain float, of a number or a Quantity; None stays None."""
-    return None if pixel_scale is None else float(u.Quantity(pixel_scale, u.arcsec).value)
+    """Arcseconds as a plain float, of a number or a Quantity; None stays None.
+
+    Raises
+    ------
+    ValueError
+        If a pixel cannot be so wide.
+    """
+    if pixel_scale is None:
+        return None
+    arcsec = float(u.Quantity(pixel_scale, u.arcsec).value)
+    if not 0 < arcsec < np.inf:
+        raise ValueError(f"pixel_scale={arcsec} arcsec: give a finite number above 0, or None if it is not known")
+    return arcsec

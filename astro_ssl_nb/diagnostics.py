@@ -5,10 +5,10 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astro_ssl_nb.pictures import COLOURS, in_course_style
+from astro_ssl_nb.label_curves import confidence_bins
+from astro_ssl_nb.style import COLOURS, describe, in_course_style
 
-BINS = 10  # of confidence, and fewer objects than LEAST in one are noise
-LEAST = 10
+LEAST = 10  # objects in a bin of confidence: fewer are noise
 # Numbers of `COLOURS`: what starts alike looks alike, whatever a notebook calls it and beside whatever it stands.
 ARM_COLOURS = {
     "pretext": 0,
@@ -19,8 +19,8 @@ ARM_COLOURS = {
     "photometry": 3,
     "magnitudes": 3,
     "catalogue": 4,
-    "both": 5,
 }
+DASHED = {"both": 6}  # black: it often lies upon pretext
 
 
 def arm_styles(arms):
@@ -45,6 +45,8 @@ def arm_styles(arms):
     for arm in arms:
         if arm in ARM_COLOURS:
             known.setdefault((COLOURS[ARM_COLOURS[arm]], "-"), arm)
+        if arm in DASHED:
+            known.setdefault((COLOURS[DASHED[arm]], "--"), arm)
     styles = {arm: style for style, arm in known.items()}
     free = [(colour, line) for line, colour in product(("-", "--", ":"), COLOURS) if (colour, line) not in known]
     others = [arm for arm in arms if arm not in styles]
@@ -64,7 +66,9 @@ def plot_differences(table, xlabel):
     """
     tasks, recipes = list(dict.fromkeys(table.task)), list(dict.fromkeys(table.recipe))
     height = 1.2 + 0.28 * len(recipes)
-    fig, axes = plt.subplots(1, len(tasks), figsize=(2.0 + 2.0 * len(tasks), height), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(tasks), figsize=(2.0 + 2.0 * len(tasks), height), sharex=True, sharey=True, squeeze=False
+    )
     for ax, task in zip(axes[0], tasks, strict=True):
         rows = table[table.task == task]
         y = np.array([recipes.index(name) for name in rows.recipe])
@@ -76,7 +80,11 @@ def plot_differences(table, xlabel):
     axes[0, 0].invert_yaxis()
     fig.supxlabel(xlabel, fontsize=11)
     fig.tight_layout()
-    return fig
+    caption = f"Mean differences and their 95 % intervals, a panel a task: {xlabel}."
+    said = [
+        f"{row.task}, {row.recipe}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in table.itertuples()
+    ]
+    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
 
 
 @in_course_style
@@ -92,16 +100,20 @@ def plot_strata(tables, labels):
     """
     fig, axes = plt.subplots(1, len(tables), figsize=(3.6 * len(tables), 3.5), sharey=True, squeeze=False)
     styles = arm_styles(arm for table in tables.values() for arm in table.arm)
+    said = []
     for ax, (column, table) in zip(axes[0], tables.items(), strict=True):
         for arm, rows in table.groupby("arm", sort=False):
             colour, line = styles[arm]
             ax.plot(rows[column], rows.accuracy, "o", linestyle=line, color=colour, label=arm)
             ax.fill_between(rows[column], rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
+            ends = [f"{rows.accuracy.iloc[k]:.2f} at {rows[column].iloc[k]:.3g}" for k in (0, -1)]
+            said.append(f"{arm}, {labels[column]}: from {ends[0]} to {ends[1]}")
         ax.set_xlabel(labels[column])
     axes[0, 0].set(ylabel="accuracy (test)", ylim=(0, 1.02))
     axes[0, 0].legend(fontsize=9)
     fig.tight_layout()
-    return fig
+    caption = f"Test accuracy against {' and '.join(labels.values())}, a line an arm, with 95 % intervals."
+    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
 
 
 @in_course_style
@@ -118,20 +130,23 @@ def plot_reliability(answers, truth):
     """
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
+    said = []
     for (arm, table), (colour, line) in zip(answers.items(), arm_styles(answers).values(), strict=True):
         sure = table.max(axis=1).to_numpy()
         right = table.idxmax(axis=1).to_numpy() == truth
-        number = np.minimum((sure * BINS).astype(int), BINS - 1)
-        counts = np.bincount(number, minlength=BINS)
+        number = confidence_bins(sure)
+        counts = np.bincount(number)
         filled = np.flatnonzero(counts >= LEAST)
         x, y = ([values[number == k].mean() for k in filled] for values in (sure, right))
         ax.plot(x, y, line, color=colour, label=arm)
         ax.scatter(x, y, 10 + 150 * counts[filled] / len(truth), color=colour)
+        said += [f"{arm}: of answers given {a:.2f}, {b:.2f} are right" for a, b in zip(x[-1:], y[-1:], strict=True)]
     ax.set_title("area of a point: number of objects", fontsize=10)
     ax.set(xlabel="probability of the answer", ylabel="share that is right", xlim=(0.2, 1.02), ylim=(0, 1.02))
     ax.legend(fontsize=9, loc="lower right")
     fig.tight_layout()
-    return fig
+    caption = "Share of answers that are right against the probability that the classifier gave them, a line an arm."
+    return describe(fig, caption, " ".join([caption, "; ".join(said)]).strip())
 
 
 @in_course_style
@@ -154,8 +169,12 @@ def plot_redshifts(true, predicted, pit):
         ax.set(xlabel="spectroscopic redshift", xlim=(0, top), ylim=(0, top), title=name)
     axes[0].set_ylabel("photometric redshift")
     pit = np.asarray(pit)[np.isfinite(pit)]
-    axes[-1].hist(pit, np.linspace(0, 1, 11), density=True, color=COLOURS[5], edgecolor="white")
+    heights, *_ = axes[-1].hist(pit, np.linspace(0, 1, 11), density=True, color=COLOURS[5], edgecolor="white")
     axes[-1].axhline(1, color="black", linestyle=":")
     axes[-1].set(xlabel="PIT of the network", ylabel="density", title="error bars")
     fig.tight_layout()
-    return fig
+    caption = (
+        f"Predicted against spectroscopic redshift, by {' and '.join(predicted)}; at the right the histogram of PIT "
+        "values, which is flat (dotted) where error bars are honest."
+    )
+    return describe(fig, caption, f"{caption} Its bars, from 0 to 1: {', '.join(f'{h:.2f}' for h in heights)}.")

@@ -12,10 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def across_processes(learn):
     """Train a learner on all processes of a job of `torchrun`; without such a job, nothing is changed.
 
-    The batch size stays that of the whole job: each process takes an equal share of every batch, and reads no other
-    images. Gradients are averaged, and batch norm takes its statistics over all shares, so that the losses are
-    those of one process. Two differences remain: each process draws its own augmentation, and where
-    processes have different numbers of unknown targets, these are weighted a little differently.
+    The batch size stays that of the whole job: each process takes an equal share of every training batch, and reads no
+    other images. Gradients are averaged, and batch norm takes its statistics over all shares, so that the losses are
+    those of one process. All processes validate on the whole validation set, so that its metrics are, too. Two
+    differences remain: each process draws its own augmentation, and where processes have different numbers of unknown
+    targets, these are weighted a little differently.
 
     On CPUs set ``ACCELERATE_USE_CPU=true``.
 
@@ -42,8 +43,7 @@ def across_processes(learn):
     if processes < 2:
         yield learn
         return
-    for loader in learn.dls.loaders:
-        loader.shard(rank_distrib(), processes)
+    learn.dls.train.shard(rank_distrib(), processes)
     trainer = _Trainer(sync_bn=False)  # torch has it for GPUs only, and its conversion loses timm's activations
     learn.add_cb(trainer)
     learn.model = _share_statistics(learn.model, trainer.accelerator.device)
@@ -55,8 +55,7 @@ def across_processes(learn):
         learn.remove_cb(trainer)
         for module in learn.model.modules():
             vars(module).pop("forward", None)
-        for loader in learn.dls.loaders:
-            loader.shard(0, 1)
+        learn.dls.train.shard(0, 1)
 
 
 class _Trainer(DistributedTrainer):

@@ -14,10 +14,6 @@ from astro_ssl_nb.diagnostics import (  # noqa: F401
 )
 from astro_ssl_nb.intervals import mean_intervals
 from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all figures in one place)
-    COLOURS,
-    class_colours,
-    in_course_style,
-    legend_below,
     plot_saliency,
     plot_thumbnails,
     rgb,
@@ -26,6 +22,7 @@ from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all
     show_cutouts,
     show_neighbours,
 )
+from astro_ssl_nb.style import COLOURS, class_colours, describe, in_course_style, legend_below
 
 MARKERS = {"linear": "o", "knn": "s", "finetune": "^"}
 MAP_MARKERS = "o^s*"  # of a map, where there are more classes than colours that all readers can tell apart
@@ -44,6 +41,7 @@ def plot_magnitude_error(measured, predicted, errors, names):
     names : sequence of P str
     """
     fig, axes = plt.subplots(1, len(names), figsize=(2.2 * len(names), 2.8), sharey=True, squeeze=False)
+    said = []
     for i, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
         known = np.isfinite(measured[:, i])
         magnitude = measured[known, i]
@@ -58,10 +56,13 @@ def plot_magnitude_error(measured, predicted, errors, names):
         ax.set_yscale("log")
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("magnitude (mag)")
+        ends = [f"{network[k]:.2g} (the catalogue {catalogue[k]:.2g}) at {centre[k]:.1f}" for k in (0, -1)]
+        said.append(f"{name}: from {ends[0]} to {ends[1]} mag")
     axes[0, 0].set_ylabel("median |error| (mag)")
     axes[0, 0].legend(fontsize=8)
     fig.tight_layout()
-    return fig
+    caption = "Median error of the network against magnitude, a panel a band, beside the catalogue's own error."
+    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
 
 
 @in_course_style
@@ -78,31 +79,46 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
     """
     probes = [probe for probe in MARKERS if probe in set(curve.probe)]
     styles = arm_styles(curve.arm)
-    table = mean_intervals(curve, metric)
+    table, sizes, name = mean_intervals(curve, metric), sorted(set(curve.n_labels)), metric.replace("_", " ")
     fig, axes = plt.subplots(1, len(probes), figsize=(3.4 * len(probes), 3.6), sharey=True, squeeze=False)
     for ax, probe in zip(axes[0], probes, strict=True):
         for arm, (colour, dashes) in styles.items():
             rows = table[(table.arm == arm) & (table.probe == probe)].sort_values("n_labels")
             if len(rows):
-                ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + dashes, color=colour, label=arm)
+                inside = colour if dashes == "-" else "white"  # a dashed line with open markers hides none below it
+                ax.plot(rows.n_labels, rows["mean"], MARKERS[probe] + dashes, color=colour, mfc=inside, label=arm)
                 if len(rows) > 1:
                     ax.fill_between(rows.n_labels, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
                 else:  # a band at one size has no width
                     half = np.abs([rows["mean"] - rows.low, rows.high - rows["mean"]])
                     ax.errorbar(rows.n_labels, rows["mean"], yerr=half, fmt="none", ecolor=colour, capsize=3)
-        sizes = sorted(set(curve.n_labels))
         ax.set_xscale("log")
+        ax.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)  # of all panels, however many sizes each has
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
         ax.set_xlabel("labels per class")
         ax.set_title({"linear": "linear probe", "knn": "k nearest neighbours", "finetune": "fine-tuned"}[probe])
     low, high = axes[0, 0].get_ylim()  # the margin may leave the range of a score
-    axes[0, 0].set(ylabel=metric.replace("_", " ") + " (test)", ylim=(max(low, 0), min(high, 1.02)))
+    axes[0, 0].set(ylabel=f"{name} (test)", ylim=(max(low, 0), min(high, 1.02)))
     handles = [Line2D([], [], color=colour, linestyle=dashes) for colour, dashes in styles.values()]
-    fig.legend(handles, list(styles), loc="lower center", ncols=len(styles))
+    room = legend_below(fig, handles, list(styles))
     fig.suptitle(title)
-    fig.tight_layout(rect=(0, 0.08, 1, 1))
-    return fig
+    fig.tight_layout(rect=(0, room, 1, 1))
+    draws = f"{curve.seed.nunique()} " if "seed" in curve else ""
+    caption = (
+        f"{title}{title and ': '}test {name} against labels per class, a panel a probe, a line an arm; "
+        f"mean and 95 % interval over {draws}draws of labels."
+    )
+    return describe(fig, caption, f"{caption} {_ends_in_words(table)}.")
+
+
+def _ends_in_words(table):
+    """The first and the last point of each line of a label curve."""
+    said = []
+    for (probe, arm), rows in table.sort_values("n_labels").groupby(["probe", "arm"], sort=False):
+        points = [f"{row['mean']:.3f} with {row.n_labels}" for _, row in rows.iterrows()]
+        said.append(f"{arm}, {probe}: {', '.join(dict.fromkeys((points[0], points[-1])))}")
+    return "; ".join(said)
 
 
 @in_course_style
@@ -128,7 +144,9 @@ def plot_map(xy, labels, *, titles=("",)):
     handles, names = axes[0, 0].get_legend_handles_labels()
     room = legend_below(fig, handles, names, markerscale=2)
     fig.tight_layout(rect=(0, room, 1, 1))
-    return fig
+    by = ", ".join(title for title in titles if title)
+    caption = f"Map of {len(labels)} objects, a point each{by and f', by {by}'}; classes: {', '.join(names)}."
+    return describe(fig, caption)
 
 
 @in_course_style
@@ -144,15 +162,18 @@ def plot_confusion(answers, truth):
     fig, axes = plt.subplots(
         1, len(answers), figsize=(3.3 * len(answers) + 0.8, 3.6), sharey=True, squeeze=False, layout="constrained"
     )
+    said = []
     for ax, (arm, table) in zip(axes[0], answers.items(), strict=True):
         counts = confusion_matrix(truth, table.idxmax(axis=1), labels=list(table.columns))
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        shares = confusion_matrix(truth, table.idxmax(axis=1), labels=list(table.columns), normalize="true")
         drawn = ConfusionMatrixDisplay(shares, display_labels=table.columns)
         drawn.plot(ax=ax, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1, "origin": "upper"})
         for cell, text in np.ndenumerate(drawn.text_):
             text.set(text=f"{shares[cell]:.0%}\n({counts[cell]})")
         ax.set(title=arm, xlabel="predicted class", ylabel="")
         ax.grid(False)
+        said.append(f"{arm}: " + ", ".join(f"{name} {shares[k, k]:.0%}" for k, name in enumerate(table.columns)))
     axes[0, 0].set_ylabel("true class")
     fig.colorbar(drawn.im_, ax=axes[0], label="share of the true class")
-    return fig
+    caption = "Which class is taken for which, a panel an arm: shares of each true class and numbers of objects."
+    return describe(fig, caption, f"{caption} Recognised: {'; '.join(said)}.")

@@ -85,6 +85,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
         stretch = read_card(weights)["stretch"].kind
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
+    dls.card["n_train"] = len(labelled)
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
     with seeded(seed), learn.no_bar(), learn.no_logging():
         if weights is None:

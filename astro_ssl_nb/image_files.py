@@ -22,7 +22,7 @@ def read_image(path, size, crop):
     size : int
         Pixels a side of the result, 1 or more.
     crop : float
-        The central fraction of each side to keep, above 0 and at most 1.
+        Side of the central square that is kept, as a share of the shorter side of the image; above 0 and at most 1.
 
     Returns
     -------
@@ -34,7 +34,8 @@ def read_image(path, size, crop):
     Raises
     ------
     ValueError
-        If `size` or `crop` is out of range, the file holds no such image, or it has colours of more than 8 bits.
+        If `size` or `crop` is out of range, the file holds no such image or more than one, or it has colours of more
+        than 8 bits.
     """
     check_size(size, crop)
     try:
@@ -43,6 +44,10 @@ def read_image(path, size, crop):
         if head.startswith((FITS, *PACKED)):
             return _resize_flux(_fits_planes(path), size, crop)
         with Image.open(path, formats=PICTURES) as picture:
+            # Behind a photograph, cameras hide smaller copies of it (MPO); other formats may hold anything.
+            pictures = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            if pictures > 1:
+                raise ValueError(f"it holds {pictures} pictures: save each as a file, or the bands as one FITS cube")
             # As RGB, pixels of more than 8 bits would be cut off at 255.
             if picture.mode.startswith(("I", "F")):
                 return _resize_flux(np.asarray(picture)[None], size, crop)
@@ -61,13 +66,7 @@ def check_size(size, crop):
     if not size >= 1:
         raise ValueError(f"size={size} pixels a side: use 1 or more")
     if not 0 < crop <= 1:
-        raise ValueError(f"crop={crop}: give the share of each side to keep, above 0 and at most 1")
-
-
-def check_scale(arcsec):
-    """Raise a ValueError unless a pixel can be so wide; None is for what is not known."""
-    if arcsec is not None and not 0 < arcsec < np.inf:
-        raise ValueError(f"pixel_scale={arcsec} arcsec: give a finite number above 0, or none if it is not known")
+        raise ValueError(f"crop={crop}: give the share of the shorter side to keep, above 0 and at most 1")
 
 
 def _bits(picture, head):

@@ -7,13 +7,15 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from bokeh.embed import file_html
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 from PIL import Image
 
-from astro_ssl_nb.pictures import class_colours, rgb
+from astro_ssl_nb.pictures import rgb
+from astro_ssl_nb.style import class_colours
 
 # A page carries a picture per object: with more than this it would be slow to open.
 MOST = 800
@@ -21,7 +23,7 @@ PICTURE_SIDE = 80  # pixels on the screen; a tooltip must fit beside its point o
 MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "star", "hex")
 
 
-def interactive_map(xy, cutouts, *, label="class", columns=("objid", "modelMag_r"), title="Map", seed=0):
+def interactive_map(xy, cutouts, *, label="class", columns=("objid",), title="Map", seed=0):
     """A map whose points show, under the mouse, the cutout and its catalogue row.
 
     As the result of a cell it is drawn in JupyterLab and in the book; `.save(path)` writes it as a page of its own.
@@ -34,7 +36,7 @@ def interactive_map(xy, cutouts, *, label="class", columns=("objid", "modelMag_r
         Of more than 800 objects a random 800 are shown.
     label : str, default="class"
         The column that gives colour and marker; the legend switches each class off and on.
-    columns : sequence of str
+    columns : sequence of str, default=("objid",)
         What to show of the catalogue.
     title : str, default="Map"
         Also the name that a screen reader gives it.
@@ -76,17 +78,16 @@ class InteractiveMap:
 
     def __init__(self, xy, cutouts, label, columns, title):
         self.title, self.n = title, len(cutouts)
-        names = cutouts.labels(label)
+        names, shown = cutouts.labels(label), (label, *columns)
         data = {
             "x": xy[:, 0],
             "y": xy[:, 1],
             "picture": _data_uris(cutouts),
             "alt": [f"cutout of a {name}" for name in names],
-            label: names,
-            # As text: an objid is too large for the numbers of JavaScript.
-            **{name: [_as_text(value) for value in cutouts.catalogue[name]] for name in columns},
+            # As text: an objid is too large for the numbers of JavaScript. Numbered: a column may be called x.
+            **{f"shown {k}": [_as_text(v) for v in cutouts.catalogue[name]] for k, name in enumerate(shown)},
         }
-        rows = "".join(f"<div><b>{html.escape(name)}</b>: @{{{name}}}</div>" for name in (label, *columns))
+        rows = "".join(f"<div><b>{html.escape(name)}</b>: @{{shown {k}}}</div>" for k, name in enumerate(shown))
         tooltip = (
             f'<div style="font-size:11px"><img src="@picture" alt="@alt" width="{PICTURE_SIDE}" '
             f'height="{PICTURE_SIDE}" style="image-rendering:pixelated;display:block">{rows}</div>'
@@ -148,6 +149,6 @@ def _data_uris(cutouts):
 
 
 def _as_text(value):
-    if np.ma.is_masked(value):
+    if np.ma.is_masked(value) or pd.isna(value):
         return "unknown"
-    return f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+    return f"{value:.7g}" if isinstance(value, float | np.floating) else str(value)

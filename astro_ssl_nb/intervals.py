@@ -129,6 +129,11 @@ def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
         `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise, also
         where all differences are the same: draws that do not differ are no evidence.
 
+    Raises
+    ------
+    ValueError
+        As `paired_difference`; also if a pair has no number of labels in common.
+
     Examples
     --------
     >>> runs = {"n_labels": 5, "probe": "linear", "seed": [0, 1, 0, 1], "arm": ["pretext"] * 2 + ["scratch"] * 2}
@@ -157,7 +162,10 @@ def _shared_sizes(curve, *pair):
     for arm, probe in pair:
         if (arm, probe) not in sizes:
             raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r}")
-    return sorted(set.intersection(*sizes[list(pair)]))
+    shared = sorted(set.intersection(*sizes[list(pair)]))
+    if not shared:
+        raise ValueError(f"{' and '.join(' '.join(one) for one in pair)} have no number of labels in common")
+    return shared
 
 
 def verdict_table(differences):

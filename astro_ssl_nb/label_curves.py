@@ -60,7 +60,8 @@ def label_curve(
     arms : dict of name -> weights
         The path of a saved backbone, "imagenet", None for random weights (random features where the backbone stays
         frozen, training from scratch where it does not), or a list of Property: the classifier that sees only those
-        catalogue columns, and no image. A pair (weights, list of Property) puts features and columns side by side.
+        catalogue columns, and no image. A pair (weights, list of Property) is two classifiers, of features and of
+        columns, whose answers are averaged.
     probes : sequence of {"linear", "knn", "finetune"}
         Logistic regression and nearest neighbours on frozen features, and training of the whole network. Arms with
         columns have frozen probes only.
@@ -82,11 +83,11 @@ def label_curve(
 
     Raises
     ------
-    ValueError, KeyError
+    ValueError, KeyError, FileNotFoundError
         If a probe is unknown, a class has too few objects or the label column is missing; if there is one class, or the
         test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ; if all
         seeds would draw the same labels; if an arm starts at random, the saved backbones differ, and `arch` or
-        `stretch` is not given.
+        `stretch` is not given; if there is no such backbone, or nothing to run.
 
     Warns
     -----
@@ -107,8 +108,9 @@ def label_curve(
     ([['size', 'linear', 5, 0], ['size', 'linear', 5, 1]], True)
     """
     _check_probes(probes)
-    if not arms or not sizes or seeds < 1:
-        raise ValueError(f"nothing to run: {len(arms)} arms, sizes {tuple(sizes)}, {seeds} seeds")
+    probes, sizes = list(probes), list(sizes)
+    if not arms or not probes or not sizes or seeds < 1:
+        raise ValueError(f"nothing to run: {len(arms)} arms, probes {probes}, sizes {sizes}, {seeds} seeds")
     y_train, y_test = checked_labels(train, test, label)
     subsets = {(size, seed): labelled_subset(y_train, size, seed) for seed in range(seeds) for size in sizes}
     check_draws(y_train, sizes, seeds)
@@ -125,6 +127,8 @@ def label_curve(
         if probe != "finetune" or arm.trainable
         for size, seed in subsets
     ]
+    if not runs:
+        raise ValueError("nothing to run: arms with catalogue columns have frozen probes only, 'linear' and 'knn'")
     identities = {run: (arms[run.arm].identity, *run[1:]) for run in runs}
     results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
@@ -177,7 +181,7 @@ def few_shot_probabilities(
 
     Raises
     ------
-    ValueError, KeyError
+    ValueError, KeyError, FileNotFoundError
         As `label_curve`; also if columns are to be fine-tuned.
 
     Examples
@@ -260,7 +264,7 @@ def classification_scores(truth, probabilities, classes):
     truth, classes = np.asarray(truth), np.asarray(classes)
     predicted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
     right = predicted == truth
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    bins = confidence_bins(confidence)
     gaps = [abs(right[bins == k].sum() - confidence[bins == k].sum()) for k in range(ECE_BINS)]
     scores = (
         accuracy_score(truth, predicted),
@@ -271,3 +275,8 @@ def classification_scores(truth, probabilities, classes):
         ((probabilities - (classes == truth[:, None])) ** 2).sum(1).mean() / 2,
     )
     return dict(zip(METRICS, map(float, scores), strict=True))
+
+
+def confidence_bins(confidence):
+    """Which of ECE_BINS equal bins each confidence falls into, ndarray of int."""
+    return np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)

@@ -241,11 +241,11 @@ def predict_properties(learn, cutouts, *, uncertainty=False):
         If the cutouts have other bands or another pixel scale than those of the training, or uncertainties are asked of
         a network that gives none.
     """
-    prediction, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
     n, std = learn.dls.c, learn.dls.target_std
+    if uncertainty and learn.model[1][-1].out_features == n:
+        raise ValueError("this network gives no uncertainties: make it with property_learner(..., uncertainty=True)")
+    prediction, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
     values = np.asarray(prediction[:, :n]) * std + learn.dls.target_mean
     if not uncertainty:
         return values
-    if prediction.shape[1] == n:
-        raise ValueError("this network gives no uncertainties: make it with property_learner(..., uncertainty=True)")
     return values, np.exp(np.asarray(prediction[:, n:].clamp(*LOG_SCALE_RANGE))) * std

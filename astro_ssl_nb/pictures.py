@@ -1,67 +1,19 @@
-"""Cutouts as pictures, and the visual style of the course: colour-blind safe, opaque, legible on a phone."""
+"""Cutouts as pictures."""
 
-from functools import wraps
-from itertools import cycle
+from itertools import groupby
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap
 from scipy.ndimage import gaussian_filter
 
 from astro_ssl_nb.stretch import colour_planes, lupton_rgb
+from astro_ssl_nb.style import COLOURS, class_colours, describe, in_course_style, legend_below
 
-# Okabe & Ito (2008), the palette that colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-CLASS_COLOURS = dict(zip(("GALAXY", "QSO", "STAR"), COLOURS, strict=False))
-# For more classes than that has: five hues at a time, dark ones first.
-MORE_COLOURS = [to_hex(plt.colormaps["tab20b"](k)) for shade in range(4) for k in range(shade, 20, 4)]
-LEGEND_COLUMNS = 7
 WIDTH = 8.0  # inches of a contact sheet
 MAP_CELLS = 14  # of a map of pictures, along each axis: more would be too small for a phone
 GAMMA = 0.75  # brightens faint pixels where pictures are small
-STYLE = {
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "figure.dpi": 110,
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "axes.prop_cycle": plt.cycler(color=COLOURS),
-    "image.origin": "lower",
-    "image.interpolation": "nearest",
-}
-
-
-def in_course_style(draw):
-    """Decorator: draw in the course's style, and leave the reader's own style alone."""
-
-    @wraps(draw)
-    def styled(*args, **kwargs):
-        with plt.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-def class_colours(labels):
-    """A colour for each class, a dict in the order of their names; stars are of the same colour in every figure.
-
-    Up to seven are of `COLOURS`; more than 27 classes share colours.
-
-    Examples
-    --------
-    >>> class_colours(["STAR", "GALAXY"]) == {"GALAXY": COLOURS[0], "STAR": COLOURS[2]}
-    True
-    """
-    names = [str(name) for name in np.unique(labels)]
-    taken = {CLASS_COLOURS.get(name) for name in names}
-    free = cycle(colour for colour in (*COLOURS, *MORE_COLOURS) if colour not in taken)
-    return {name: CLASS_COLOURS[name] if name in CLASS_COLOURS else next(free) for name in names}
 
 
 def rgb(images, bands):
@@ -116,7 +68,10 @@ def show_cutouts(cutouts, titles=None, *, columns=8):
         if titles is not None:
             ax.set_title(titles[i], fontsize=8)
     fig.tight_layout(pad=0.3)
-    return fig
+    caption = f"{len(pictures)} cutouts of {cutouts.shape[-1]} pixels a side as colour pictures."
+    runs = [(name, len(list(same))) for name, same in groupby(map(str, [] if titles is None else titles))]
+    named = ", ".join(name if n == 1 else f"{n} titled {name}" for name, n in runs)
+    return describe(fig, caption, f"{caption} In their order: {named}." if named else None)
 
 
 @in_course_style
@@ -125,16 +80,21 @@ def show_bands(cutouts, row):
     one = cutouts[[row]]
     image, origin = one.images[0], origin_of(cutouts)
     fig, axes = plt.subplots(1, len(image) + 1, figsize=(1.6 * (len(image) + 1), 2.0))
+    of_colours = ", ".join(one.bands[k] for k in colour_planes(one.bands))
     top = np.arcsinh(np.percentile(image, 99.8) / 0.05)
     for ax, plane, band in zip(axes, image, one.bands, strict=False):
         ax.imshow(np.arcsinh(plane / 0.05), cmap="gray", vmin=-1, vmax=top, origin=origin)
         ax.set_title(band)
     axes[-1].imshow(rgb(one.images, one.bands)[0], origin=origin)
-    axes[-1].set_title(f"{', '.join(one.bands[k] for k in colour_planes(one.bands))} as RGB")
+    axes[-1].set_title(f"{of_colours} as RGB")
     for ax in axes:
         ax.axis("off")
     fig.tight_layout(pad=0.3)
-    return fig
+    return describe(
+        fig,
+        f"One object in the bands {', '.join(one.bands)}, all in the same grey scale (asinh stretch), and in colour: "
+        f"{of_colours} as red, green and blue.",
+    )
 
 
 @in_course_style
@@ -159,7 +119,9 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         ax.imshow(picture, origin=origin_of(loader.cutouts))
         ax.set_title(title, fontsize=8)
-    return fig
+    caption = f"{len(pictures)} cutouts as the network sees them, with what it has to say of each"
+    caption += "." if predictions is None else " and, after the arrow, what it said."
+    return describe(fig, caption, f"{caption} {'; '.join(titles)}.")
 
 
 @in_course_style
@@ -188,7 +150,12 @@ def show_neighbours(cutouts, queries, neighbours, *, label="class"):
     axes[0, 1].set_title("nearest", fontsize=10)
     room = _class_legend(fig, colour_of)
     fig.tight_layout(pad=0.3, w_pad=0.8, rect=(0, room, 1, 1))
-    return fig
+    caption = (
+        f"In each row a query at the left, and beside it the {rows.shape[1] - 1} objects nearest to it in feature "
+        "space; frames have the colours of the classes."
+    )
+    same = [f"{np.sum(row[1:] == row[0])} of a {row[0]}" for row in names]
+    return describe(fig, caption, f"{caption} Neighbours of the class of the query: {', '.join(same)}.")
 
 
 @in_course_style
@@ -232,7 +199,11 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
     ax.set(xlabel="first axis of the map (no unit)", ylabel="second axis (no unit)")
     room = _class_legend(fig, colour_of)
     fig.tight_layout(rect=(0, room, 1, 1))
-    return fig
+    return describe(
+        fig,
+        f"Map of {len(cutouts)} objects{title and f' ({title})'}, drawn with the {len(shown)} that lie nearest to the "
+        f"middles of its cells; frames have the colours of the classes: {', '.join(colour_of)}.",
+    )
 
 
 @in_course_style
@@ -259,8 +230,9 @@ def plot_saliency(cutouts, maps, titles, *, unit):
         ax[0].set_title(title, fontsize=10)
         drawn = ax[1].imshow(values, origin=origin, cmap=colours, vmin=-top, vmax=top)
         light = gaussian_filter(picture.mean(axis=-1), 1)
-        levels = light.min() + np.array([0.4, 0.8]) * np.ptp(light)
-        ax[1].contour(light, levels, origin=origin, colors="black", linewidths=0.7)
+        if np.ptp(light):
+            levels = light.min() + np.array([0.4, 0.8]) * np.ptp(light)
+            ax[1].contour(light, levels, origin=origin, colors="black", linewidths=0.7)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
@@ -268,14 +240,12 @@ def plot_saliency(cutouts, maps, titles, *, unit):
     axes[0, 0].set_ylabel("cutout")
     axes[1, 0].set_ylabel("saliency")
     fig.colorbar(drawn, ax=axes, label=unit, aspect=30, extend="both")
-    return fig
-
-
-def legend_below(fig, handles, names, **options):
-    """Draw a legend under a figure, and return the share of the height that it takes."""
-    rows = -(-len(names) // LEGEND_COLUMNS)
-    fig.legend(handles, names, loc="lower center", ncols=-(-len(names) // rows), **options)
-    return (0.12 + 0.25 * rows) / fig.get_figheight()  # inches
+    said = ", ".join(str(title).replace("\n", ": ") for title in titles)
+    caption = (
+        f"{n} cutouts, and beneath each what its pixels add to the answer (blue) or take from it (orange), in {unit}; "
+        "lines are contours of its light."
+    )
+    return describe(fig, caption, f"{caption} {said}.")
 
 
 def _class_legend(fig, colour_of):

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 STRENGTHS = [0.1, 1.0, 0.01, 10.0]
 
 
-def linear_probe(size, seed, *, columns=False, gaps=False):
+def linear_probe(size, seed, *, columns=False):
     """Logistic regression whose regularisation is chosen by cross-validation, unfitted.
 
     Parameters
@@ -26,18 +26,16 @@ def linear_probe(size, seed, *, columns=False, gaps=False):
         Of the folds.
     columns : bool, default=False
         The inputs are catalogue columns and not features: gradient boosting is a candidate beside it, since magnitudes
-        need not separate classes by a plane.
-    gaps : bool, default=False
-        Some inputs are catalogue columns, whose unknown values are filled in with the median; a feature that is NaN is
-        an error. Columns alone always have gaps.
+        need not separate classes by a plane, and unknown values are filled in with the median. A feature that is NaN
+        is an error.
     """
     model = LogisticRegression(max_iter=1000)
     if columns:
         boosting = GradientBoostingClassifier(n_estimators=50, max_depth=2, subsample=0.7, random_state=seed)
-        grid = [{"logisticregression__C": STRENGTHS}, {"logisticregression": [boosting]}]
+        grid = [{"logisticregression": [boosting]}, {"logisticregression__C": STRENGTHS}]
         return _searched(make_pipeline(*_prepared(gaps=True), model), grid, size, seed)
     # PCA only rotates: the solution is the same, found in as many dimensions as there are labels.
-    return make_pipeline(*_prepared(gaps), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
+    return make_pipeline(*_prepared(gaps=False), PCA(svd_solver="full"), _searched(model, {"C": STRENGTHS}, size, seed))
 
 
 def with_views(probe, x, y, x_views, y_views):
@@ -59,27 +57,36 @@ def with_views(probe, x, y, x_views, y_views):
     return model.fit(*both, **{f"{name}__sample_weight": weights})
 
 
-def knn_probe(size, seed, *, gaps=False):
+def knn_probe(size, seed, *, columns=False):
     """k nearest neighbours, k chosen by cross-validation, unfitted; the arguments are those of `linear_probe`."""
     # By distance: of neighbours that count alike, a tie would go to the class whose name comes first.
     in_fold = size - -(-size // min(5, size)) if size > 1 else 1
     grid = {"n_neighbors": [k for k in (1, 3, 5, 9) if k <= in_fold]}
-    return make_pipeline(*_prepared(gaps), _searched(KNeighborsClassifier(1, weights="distance"), grid, size, seed))
+    neighbours = KNeighborsClassifier(1, weights="distance")
+    return make_pipeline(*_prepared(gaps=columns), _searched(neighbours, grid, size, seed))
 
 
-def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=False, gaps=False):
-    """Class probabilities of a test set, (N, K) array, by a probe on frozen features or columns.
+def frozen_probabilities(probe, x, y, x_test, *, size, seed, columns=0):
+    """Class probabilities of a test set, (N, K) array, by a probe on frozen features, columns or both.
+
+    Features and columns get a classifier of their own each, whose probabilities are averaged: side by side in one, a
+    dozen columns would drown in hundreds of features.
 
     Parameters
     ----------
     probe : {"linear", "knn"}
     x, y : features (n, D) of the labelled objects, and their classes
     x_test : ndarray of shape (N, D)
-    size, seed, columns, gaps : as in `linear_probe`
+    size, seed : as in `linear_probe`
+    columns : int, default=0
+        So many of the last of the D are catalogue columns.
     """
-    linear = probe == "linear"
-    model = linear_probe(size, seed, columns=columns, gaps=gaps) if linear else knn_probe(size, seed, gaps=gaps)
-    return model.fit(x, y).predict_proba(x_test)
+    make, features = {"linear": linear_probe, "knn": knn_probe}[probe], x.shape[1] - columns
+    answers = []
+    for part, are_columns in ((np.s_[:, :features], False), (np.s_[:, features:], True)):
+        if x[part].shape[1]:
+            answers.append(make(size, seed, columns=are_columns).fit(x[part], y).predict_proba(x_test[part]))
+    return np.mean(answers, axis=0)
 
 
 def as_linear_layer(probe):

@@ -12,6 +12,8 @@ from astro_ssl_nb.columns import as_floats
 
 # What SDSS and many other surveys write for a measurement that failed.
 SENTINELS = (-9999.0, -1000.0)
+# SDSS asinh magnitudes reach about 26 where no flux is left (Lupton et al. 1999, AJ 118, 1406).
+BRIGHTEST, FAINTEST = 10.0, 26.0
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,17 @@ def _known(column):
     return np.where(np.isin(values, SENTINELS), np.nan, values)
 
 
+def _difference(first, second):
+    """The difference of two magnitudes, NaN where either is none: that of two failed ones (99 - 99) is no colour."""
+    first, second = (np.where((m >= BRIGHTEST) & (m <= FAINTEST), m, np.nan) for m in (first, second))
+    return first - second
+
+
 def _colour(blue, red):
-    return Property(f"{blue} - {red}", (f"modelMag_{blue}", f"modelMag_{red}"), "mag", -2.0, 6.0, np.subtract)
+    return Property(f"{blue} - {red}", (f"modelMag_{blue}", f"modelMag_{red}"), "mag", -2.0, 6.0, _difference)
 
 
-# SDSS asinh magnitudes reach about 26 where no flux is left (Lupton et al. 1999, AJ 118, 1406).
-MAGNITUDES = tuple(Property(f"modelMag_{band}", (f"modelMag_{band}",), "mag", 10.0, 26.0) for band in "ugriz")
+MAGNITUDES = tuple(Property(f"modelMag_{band}", (f"modelMag_{band}",), "mag", BRIGHTEST, FAINTEST) for band in "ugriz")
 
 COLOURS = (_colour("u", "g"), _colour("g", "r"), _colour("r", "i"), _colour("i", "z"))
 
@@ -106,7 +113,7 @@ PHOTOMETRY = MAGNITUDES + COLOURS + SIZES
 
 # By how much a model outshines a point source: separates stars from galaxies by itself (Strauss et al. 2002,
 # AJ 124, 1810).
-EXTENT = (Property("psfMag_r - modelMag_r", ("psfMag_r", "modelMag_r"), "mag", -1.0, 6.0, np.subtract),)
+EXTENT = (Property("psfMag_r - modelMag_r", ("psfMag_r", "modelMag_r"), "mag", -1.0, 6.0, _difference),)
 
 # What `measure_structure` adds to a catalogue.
 STRUCTURE = (Property("asymmetry", ("asymmetry",), "", 0.0, 2.0), Property("gini", ("gini",), "", 0.0, 1.0))

@@ -126,7 +126,7 @@ def pit_values(z_true, predicted, scale):
     true, predicted, scale = _columns(z_true=z_true, predicted=predicted, scale=scale).values()
     if (scale <= 0).any():
         raise ValueError(f"scale goes down to {np.nanmin(scale):g}: give scales of a distribution, which are positive")
-    return stats.laplace.cdf((true - predicted) / scale)
+    return stats.laplace.cdf(true, predicted, scale)
 
 
 def pit_flatness(pit):
@@ -172,7 +172,7 @@ def _errors(z_true, **predicted):
 
 
 def _sigma_mad(dz, axis=-1):
-    return 1.4826 * np.median(np.abs(dz - np.median(dz, axis=axis, keepdims=True)), axis=axis)
+    return stats.median_abs_deviation(dz, axis=axis, scale="normal")
 
 
 def _columns(**columns):

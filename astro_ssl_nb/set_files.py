@@ -23,6 +23,13 @@ def read_json(path):
         raise ValueError(f"{path} is no whole JSON file: {error}") from error
 
 
+def plain(value):
+    """A number or an array of numpy or torch as JSON can hold it, for `json.dumps(..., default=plain)`."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ValueError(f"{value!r} of type {type(value).__name__} cannot be written as JSON: give numbers and text")
+
+
 def file_state(path):
     """What changes when anybody writes to a file or puts another in its place; None where there is no file."""
     try:
@@ -103,6 +110,9 @@ def write_catalogue(catalogue, path):
     """Write a catalogue as Parquet; masked numbers are stored as NaN or 0 under their mask, never as a sentinel."""
     clean = catalogue.copy()
     for name in clean.colnames:
+        if not hasattr(clean[name], "dtype"):
+            kind = type(clean[name]).__name__
+            raise ValueError(f"column {name!r} of the catalogue holds {kind}: give its numbers, such as ra and dec")
         if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
             clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
         if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
@@ -116,6 +126,6 @@ def write_catalogue(catalogue, path):
 
 def write_card(card, folder):
     """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
-    text = json.dumps({"format": FORMAT, **card}, indent=1) + "\n"
+    text = json.dumps({"format": FORMAT, **card}, indent=1, default=plain) + "\n"
     with whole_file(Path(folder) / "card.json") as file:
         file.write(text.encode())

@@ -1,5 +1,6 @@
 """From linear flux to network input: Lupton RGB for three-channel networks, asinh bands for raw ugriz."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ SOFTENING_IN_NOISE = 3.0
 STRETCHES = ("rgb", "bands")
 # Seeing changes the size of a star more than this from night to night.
 SCALE_TOLERANCE = 0.1
-SAMPLE = 2000  # cutouts that the constants are taken of
+# The constants are taken of so many cutouts, of fewer where they are large: this many numbers fit into any memory.
+SAMPLE, LEAST_SAMPLE, NUMBERS = 2000, 50, 2000 * 5 * 64 * 64
 
 
 def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
@@ -129,11 +131,14 @@ class Stretch:
             if len(bands) != 3 and not set("irg") <= set(bands):
                 raise ValueError(f"stretch 'rgb' needs the bands i, r, g; this set has {' '.join(bands)}: use 'bands'")
             planes = tuple(colour_planes(bands))
-        rows = np.sort(np.random.default_rng(0).permutation(len(cutouts))[:SAMPLE])
+        n = max(LEAST_SAMPLE, min(SAMPLE, NUMBERS // math.prod(cutouts.shape[1:])))
+        rows = np.sort(np.random.default_rng(0).permutation(len(cutouts))[:n])
         images = cutouts.read(rows)
         _refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
-        noise = pixel_noise(images[:, planes].astype(np.float32), axis=(0, 2, 3))
-        raw = cls(kind, tuple(bands[k] for k in planes), planes, tuple(float(max(n, 1e-6)) for n in noise))
+        noise = np.ones(len(planes))  # which only asinh bands are divided by
+        if kind == "bands" and not cutouts.is_picture:
+            noise = np.maximum(pixel_noise(images, axis=(0, 2, 3)), 1e-6)
+        raw = cls(kind, tuple(bands[k] for k in planes), planes, tuple(noise.tolist()))
         channels = raw._compress(torch.from_numpy(images))
         _refuse_nonfinite(channels.isfinite().numpy(), rows)
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)

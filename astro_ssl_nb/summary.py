@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from astro_ssl_nb.set_files import whole_file
+from astro_ssl_nb.set_files import plain, whole_file
 
 
 def record(run_folder, section, **numbers):
@@ -17,7 +17,8 @@ def record(run_folder, section, **numbers):
     section : str
         Usually the name of the notebook.
     **numbers
-        Anything that JSON can hold; NaN, which it cannot, is kept as null. `headline`, a list of [label, text], is what
+        Anything that JSON can hold, of numpy too; numbers that are not finite, which it cannot, are kept as null.
+        `headline`, a list of [label, text], is what
         `make demo` prints at its end.
 
     Returns
@@ -43,16 +44,18 @@ def read_summary(run_folder):
 
 def update_summary(run_folder, **entries):
     """Replace some top-level entries of the summary of a run, in one step; returns the whole summary."""
-    summary = read_summary(run_folder) | _without_nan(entries)
-    text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
+    summary = read_summary(run_folder) | _finite(entries)
+    text = json.dumps(summary, indent=1, allow_nan=False, default=plain) + "\n"
     with whole_file(Path(run_folder) / "summary.json") as file:
         file.write(text.encode())
     return summary
 
 
-def _without_nan(value):
+def _finite(value):
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_finite(one) for one in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

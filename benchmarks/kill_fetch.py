@@ -20,6 +20,7 @@ from cutting import record
 from tqdm import tqdm
 
 import data_fetch
+from data_fetch.folder import WORK
 from data_fetch.practice import PracticeArchive
 
 BANDS = "gr"
@@ -40,7 +41,7 @@ def same(out, other):
 
 def phase(out):
     """How far a fetch has come, by the files that are there: an index into PHASES."""
-    work = out / "work"
+    work = out / WORK
     if (work / "images.npy").exists() or (out / "card.json").exists():
         return 3
     if (work / "journal.jsonl").exists() and (work / "journal.jsonl").stat().st_size:
@@ -50,7 +51,7 @@ def phase(out):
 
 def phases(process, out):
     """Yield the phase every few milliseconds until the process ends (files send no event); -1 while it imports."""
-    holder = out / "work" / "holder"
+    holder = out / WORK / "holder"
     while process.poll() is None:
         begun = holder.exists() and f"process {process.pid} " in holder.read_text()
         yield phase(out) if begun else -1

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.columns import unknown_values
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 
@@ -28,6 +29,7 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
         raise SystemExit(str(error)) from error
     if label not in table.colnames:
         raise SystemExit(f"{labels} has no column {label}: its columns are {', '.join(table.colnames)}")
+    table = table[~unknown_values(table[label])]
     files = picture_files(images, table, labels)
     names = [dict(merge).get(str(name), str(name)) for name in table[label]]
     table[label] = names

@@ -12,7 +12,7 @@ def main(arguments=None):
     try:
         return _fetch(arguments) if run is None else run(arguments[1:])
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped" if run else "stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except (OSError, ValueError, ImportError) as error:  # FetchError is a ValueError
         return _fail(error)
@@ -79,7 +79,8 @@ def _images(arguments):
     )
     parser.add_argument("--out", default="data/images", help="folder to fill (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side of a cutout (%(default)s)")
-    parser.add_argument("--crop", type=float, default=1.0, help="central share of each side to keep (%(default)s)")
+    crop = "side of the central square to keep, as a share of the shorter side (%(default)s)"
+    parser.add_argument("--crop", type=float, default=1.0, help=crop)
     parser.add_argument("--pixel-scale", type=float, help="arcsec a pixel of the result (not known)")
     options = parser.parse_args(arguments)
     import data_fetch
@@ -134,9 +135,12 @@ example: python -m data_fetch sgq --archive practice --n 600 --out data/sgq --pl
 
     # Only now, because importing astropy takes longer than printing the help.
     import data_fetch
+    from data_fetch.plans import Request
 
     name, archive, release = (options.pop(key) for key in ("name", "archive", "release"))
     options["out"] = options["out"] or f"data/{name}"
+    # A mistake is said at once, and not only when the practice sky has been made.
+    Request(name, **{key: options[key] for key in ("n", "bands", "size", "mag_limits", "seed", "exclude", "source")})
     try:
         with data_fetch.open_archive(archive, release=release) as archive:
             if options.pop("plan"):

@@ -90,6 +90,8 @@ class Archive:
         trusted = {urlsplit(url)[:2] for url in (self.skyserver, self.sas)}
         for session, url in sessions.items():
             session.max_redirects = REDIRECTS
+            # The proxy of an institute cannot reach a server on this computer.
+            session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
             session.auth = self.auth if urlsplit(url)[:2] in trusted else None
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)

@@ -138,7 +138,7 @@ def fetch(
 def _fill(request, archive, work, frames, executor, progress):
     say = print if progress else _silent
     done = work.begin((len(request.bands), request.size, request.size))
-    the_plan = make_plan(request, archive, work, frames)
+    the_plan = make_plan(request, archive, work, frames, progress)
     say(the_plan)
     # Threads will do: bz2 unpacks outside the interpreter's lock.
     with ThreadPoolExecutor(max(CONNECTIONS, cpu_count() or 1)) if executor is None else nullcontext(executor) as pool:
@@ -256,12 +256,12 @@ def _frames_folder(out, frames):
 
 
 def _describe(folder):
-    """Write the card, unless the user keeps a README.md of their own there."""
+    """Write the card, unless the user keeps a README.md of their own there, or the folder cannot be written to."""
     from data_fetch.dataset_card import write_dataset_card  # takes seconds to import, for matplotlib
 
     try:
         write_dataset_card(folder)
-    except FileExistsError as error:
+    except (FileExistsError, FetchError) as error:
         print(f"warning: no card was written: {error}")
 
 

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from astro_ssl_nb.columns import as_floats
-from astro_ssl_nb.pictures import COLOURS, in_course_style, rgb
+from astro_ssl_nb.pictures import rgb
+from astro_ssl_nb.style import COLOURS, in_course_style
 
 COLUMNS = 8  # of the contact sheet
 

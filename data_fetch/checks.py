@@ -34,6 +34,8 @@ def verify(folder):
         problems += _inconsistencies(folder, cutouts)
     except (OSError, ValueError) as error:
         problems.append(str(error))
+    except Exception as error:  # whatever a damaged card or table leads to
+        problems.append(f"{folder} cannot be checked ({type(error).__name__}: {error}): its files do not fit together")
     return problems
 
 
@@ -43,7 +45,7 @@ def _wrong_checksums(folder):
     except FileNotFoundError:
         return  # opening the set says so
     except (KeyError, TypeError, ValueError):
-        yield f"{folder / 'card.json'} names no checksums: this set was not fetched, or its card is damaged"
+        yield f"{folder / 'card.json'} names no checksums: it is not of a whole set that was fetched, or damaged"
         return
     for name, expected in checksums.items():
         path = folder / name
@@ -65,7 +67,7 @@ def _inconsistencies(folder, cutouts):
     missing = Table.read(listed) if listed.exists() else Table(names=["objid"])
     if len(missing) != card.get("missing", 0):
         yield f"the card counts {card.get('missing', 0)} missing objects, {listed} lists {len(missing)}"
-    asked = card.get("request", {}).get("n")
+    asked = (card.get("request") or {}).get("n")
     # A position without an object has no id.
     lost = np.ma.compressed(np.ma.asarray(missing["objid"]))
     if asked is not None and len(cutouts) + len(lost) != asked:

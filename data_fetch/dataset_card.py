@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.set_files import SHOWN, class_column
 from data_fetch.card_pictures import contact_sheet, magnitudes, redshifts, sky_map
 from data_fetch.folder import write_atomically
+from data_fetch.tables import class_labels
 
 MARK = "<!-- Written by `python -m data_fetch card`, which overwrites what is changed here. -->"
 DRAWINGS = {"cutouts": contact_sheet, "magnitude": magnitudes, "redshift": redshifts, "sky": sky_map}
@@ -85,11 +85,9 @@ def write_dataset_card(folder):
 
 def _classes(cutouts):
     """The class of each row as str, and the classes, the largest first. Without classes, all rows are "all"."""
-    name = class_column(cutouts.catalogue)
-    if name is None:
+    labels = class_labels(cutouts.catalogue)
+    if labels is None:
         return np.full(len(cutouts), "all"), ["all"]
-    column = cutouts.catalogue[name]
-    labels = np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
     names, counts = np.unique(labels, return_counts=True)
     return labels, [str(names[i]) for i in np.argsort(-counts, kind="stable")]
 
@@ -179,14 +177,14 @@ def _queries(card):
 
 def _checksums(card):
     if not card.get("checksums"):
-        return ["## Checksums", "", "The card of this set names none: it was not fetched."]
+        return ["## Checksums", "", "The card of this set names none: it was not fetched, or is a part of another set."]
     rows = [(name, f"`{digest}`") for name, digest in card["checksums"].items()]
     command = ["```", "python -m data_fetch verify FOLDER", "```"]
     return ["## Checksums", "", *_table(("file", "SHA-256"), rows), "", "Check them with", "", *command]
 
 
 def _credits(card):
-    name, lines = (card.get("request") or {}).get("name", ""), []
+    name, lines = str(card.get("data_set", "")).partition(":")[0], []
     if _simulated(card):
         lines += ["- The sky is simulated by astro-ssl-nb (BSD-3-Clause). What follows is for sets of the real one."]
     if card.get("survey") == "SDSS":

@@ -52,7 +52,8 @@ def draw(archive, data_set, request, excluded, folder=None):
     sql, tables = [], []
     for label, condition in (data_set.classes or {None: None}).items():
         number = request.n // max(1, len(data_set.classes))
-        table = _draw_class(archive, data_set, condition, number, request, excluded, folder, sql)
+        taken = np.concatenate([np.asarray(table["objid"]) for table in tables] or [np.empty(0, np.uint64)])
+        table = _draw_class(archive, data_set, condition, number, request, excluded, taken, folder, sql)
         if len(table) < number:
             raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits, excluded))
         if label and "class" not in table.colnames:
@@ -61,7 +62,7 @@ def draw(archive, data_set, request, excluded, folder=None):
     return in_hash_order(vstack(tables), request.seed) if len(tables) > 1 else tables[0], sql
 
 
-def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql):
+def _draw_class(archive, data_set, condition, n, request, excluded, taken, folder, sql):
     columns = data_set.source.columns
     query = {"condition": condition, "mag_limits": request.mag_limits}
     query |= {"margin": margin(request.size), "seed": request.seed}
@@ -78,7 +79,9 @@ def _draw_class(archive, data_set, condition, n, request, excluded, folder, sql)
             continue
         sql.append(text)
         if len(answer):
-            found.append(excluded.remove(our_columns(answer, columns)))
+            objects = our_columns(answer, columns)
+            # Two spectra may put an object into two classes: it stays in the one that is drawn first.
+            found.append(excluded.remove(objects[~np.isin(objects["objid"], taken)]))
             count += len(found[-1])
         low = high
         # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.

@@ -168,7 +168,7 @@ def _write_hdf5(cutouts, path):
 
     _check_names(cutouts, ("images", "ans", "pxscale"))
     count, bands, height, width = cutouts.shape
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver="v108") as file:  # the first that takes the names of thousands of classes
         file.attrs["bands"] = list(cutouts.bands)
         file.attrs["card"] = json.dumps(cutouts.card)
         stored = file.create_dataset("images", (count, height, width, bands), _dtype(cutouts))
@@ -179,7 +179,7 @@ def _write_hdf5(cutouts, path):
             file["pxscale"].attrs["unit"] = "arcsec"
         classes = _class_numbers(cutouts)
         if classes:
-            file["ans"] = classes[1].astype(np.int16)
+            file["ans"] = classes[1].astype(np.int32)
             file["ans"].attrs["names"] = classes[0]
         catalogue = _plain(cutouts.catalogue)
         for name in catalogue.colnames:
@@ -221,8 +221,12 @@ def _write_datasets(cutouts, path):
     for name in cutouts.catalogue.colnames:
         if name != labels:
             values, unknown = _split_mask(cutouts.catalogue[name])
-            features[name] = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
-            columns[name] = pa.array(values, features[name].pa_type, mask=unknown)
+            feature = datasets.Value("string" if values.dtype.kind in "US" else values.dtype.name)
+            for length in values.shape[:0:-1]:  # a column of vectors
+                feature = datasets.Sequence(feature, length)
+            features[name] = feature
+            kind = datasets.Features(features).arrow_schema.field(name).type
+            columns[name] = pa.array(np.ma.array(values, mask=unknown).tolist(), kind)
     info = datasets.DatasetInfo(features=datasets.Features(features))
     catalogue = datasets.Dataset(datasets.table.InMemoryTable(pa.table(columns)), info=info)
     dataset = datasets.concatenate_datasets([pictures, catalogue], axis=1)

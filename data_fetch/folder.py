@@ -1,9 +1,9 @@
 """The folder that a fetch fills: what is done is written down, so that a killed run goes on where it stopped.
 
-While the work goes on, everything is in `work/`: the request, the answers of the archive, the images so far and a
-journal with one line per field. The images of a field are on disk before its line is, and a later line of a field takes
-the place of an earlier one. `card.json` comes last, and only with it is the folder a CutoutSet. `work/` stays while
-there are objects whose frame may be had another time.
+While the work goes on, everything is in `.data_fetch/`: the request, the answers of the archive, the images so far and
+a journal with one line per field. The images of a field are on disk before its line is, and a later line of a field
+takes the place of an earlier one. `card.json` comes last, and only with it is the folder a CutoutSet. `.data_fetch/`
+stays while there are objects whose frame may be had another time.
 """
 
 import json
@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.cutouts import FILES, CutoutSet
 from astro_ssl_nb.set_files import file_digest, flush, read_json, whole_file, write_card, write_catalogue
+
+WORK = ".data_fetch"  # a name that no user gives: the folder is removed in the end
 
 
 class FetchError(ValueError):
@@ -42,7 +44,7 @@ class WorkFolder:
     def __init__(self, out, request):
         self.out = Path(out)
         self.request = json.loads(json.dumps(request))
-        self._work = self.out / "work"
+        self._work = self.out / WORK
         self.answers = self._work / "answers"
         self._images = self._work / "images.f4"
         self._journal = self._work / "journal.jsonl"
@@ -51,7 +53,8 @@ class WorkFolder:
     @property
     def complete(self):
         """Whether there is nothing left to do here."""
-        return (self.out / "card.json").exists() and not any(line["again"] for line in self._read_journal().values())
+        there = all((self.out / name).exists() for name in FILES)
+        return there and not any(line["again"] for line in self._read_journal().values())
 
     @contextmanager
     def locked(self):
@@ -86,10 +89,15 @@ class WorkFolder:
                 except ValueError as error:
                     raise FetchError(f"{error}: remove {self.out}, or choose another folder") from error
                 return self._compare(found)
+        found = self.out.iterdir() if self.out.is_dir() else ()
+        # A README.md is never overwritten, and nothing that is written has a hidden name but the work.
+        strangers = sorted(path.name for path in found if path.name != "README.md" and path.name[0] != ".")
+        if strangers:
+            raise FetchError(f"{self.out} holds {strangers[0]} and no data set: choose a new or an empty folder")
 
     def _compare(self, card):
-        if "request" not in card:
-            raise FetchError(f"{self.out} holds a data set that was not fetched: choose another folder")
+        if "request" not in card or not card["request"]:
+            raise FetchError(f"{self.out} holds a data set that was not fetched into it: choose another folder")
         for key, ours in self.request.items():
             theirs = card["request"].get(key)
             if theirs != ours:

@@ -1,17 +1,19 @@
 """What is asked for, and what it will cost: the request and the plan."""
 
 from dataclasses import asdict, dataclass
+from operator import index
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.set_files import SHOWN, class_column, file_digest
+from astro_ssl_nb.set_files import SHOWN, file_digest
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.draws import Excluded, draw
 from data_fetch.folder import FetchError
 from data_fetch.frames import BANDS
 from data_fetch.positions import efigi, find, read_positions
+from data_fetch.tables import class_labels
 
 FRAME_BYTES = 3.4e6  # mean size of a packed frame, over fifteen of DR17
 FRAMES_PER_MINUTE = 60  # one a second is polite, and about what one connection gives
@@ -35,8 +37,12 @@ class Request:
         if self.name not in DATA_SETS:
             raise FetchError(f"unknown data set {self.name!r}: choose from {', '.join(DATA_SETS)}")
         data_set = DATA_SETS[self.name]
+        n = data_set.n if self.n is None and not data_set.by_position else self.n
         for key, value in (
-            ("n", data_set.n if self.n is None and not data_set.by_position else self.n),
+            # JSON has no room for the integers of numpy.
+            ("n", n if n is None else index(n)),
+            ("size", index(self.size)),
+            ("seed", index(self.seed)),
             ("bands", tuple(self.bands)),
             ("mag_limits", tuple(float(m) for m in self.mag_limits or data_set.mag_limits or ()) or None),
             ("exclude", (self.exclude,) if isinstance(self.exclude, str | Path) else tuple(self.exclude)),
@@ -167,9 +173,9 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(request, archive, work, frames):
+def make_plan(request, archive, work, frames, progress=False):
     """The `Plan` of a request; the answers that it takes are kept in the work folder, if there is one."""
-    catalogue = _choose(request, archive, None if work is None or work.complete else work.answers)
+    catalogue = _choose(request, archive, None if work is None or work.complete else work.answers, progress)
     kept = 0
     if frames is not None:
         for rows in fields_of(catalogue):
@@ -180,7 +186,7 @@ def make_plan(request, archive, work, frames):
     return Plan(title, catalogue, request.bands, kept, request.size)
 
 
-def _choose(request, archive, folder):
+def _choose(request, archive, folder, progress):
     """The catalogue of the chosen objects.
 
     Its `meta` has the `sql` that was asked, the positions that are `unmatched`, and how many objects were `excluded`
@@ -191,7 +197,7 @@ def _choose(request, archive, folder):
     unmatched = Table()
     if data_set.by_position:
         targets = efigi(archive, data_set.types, folder) if data_set.types else read_positions(request.source)
-        catalogue, sql, unmatched = find(archive, targets, request, excluded, folder)
+        catalogue, sql, unmatched = find(archive, targets, request, excluded, folder, progress)
     else:
         catalogue, sql = draw(archive, data_set, request, excluded, folder)
     catalogue.meta = {"sql": sql, "unmatched": unmatched, "excluded": excluded.counts}
@@ -207,10 +213,10 @@ def fields_of(catalogue):
 
 
 def _counts(catalogue):
-    name = class_column(catalogue)
-    if name is None:
+    labels = class_labels(catalogue)
+    if labels is None:
         return ""
-    labels, counts = np.unique(catalogue[name], return_counts=True)
+    labels, counts = np.unique(labels, return_counts=True)
     largest = np.sort(np.argsort(-counts, kind="stable")[:SHOWN])
     said = [f"{counts[i]:,} {labels[i]}" for i in largest]
     if len(labels) > SHOWN:

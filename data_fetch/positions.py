@@ -1,9 +1,11 @@
 """Objects that are given by a list of positions: EFIGI's galaxies, or a user's own."""
 
 import numpy as np
+import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table, hstack, vstack
+from astropy.table import Table, hstack, unique, vstack
+from tqdm import tqdm
 
 from astro_ssl_nb.columns import as_floats
 from data_fetch.archive import MAX_QUERY
@@ -95,7 +97,7 @@ def efigi(archive, types, folder=None):
     return galaxies
 
 
-def find(archive, targets, request, excluded, folder=None):
+def find(archive, targets, request, excluded, folder=None, progress=False):
     """Find the catalogued object at each of some positions.
 
     Parameters
@@ -109,11 +111,13 @@ def find(archive, targets, request, excluded, folder=None):
     excluded : Excluded
     folder : path-like, optional
         Where to keep the answers of the archive.
+    progress : bool, default=False
+        Show a progress bar.
 
     Returns
     -------
     catalogue : Table
-        Objects of a field stand together.
+        Objects of a field stand together; one that several positions lead to goes with the nearest of them.
     sql : list of str
     unmatched : Table
         `ra`, `dec` and `reason` for the positions without an object.
@@ -126,52 +130,59 @@ def find(archive, targets, request, excluded, folder=None):
     targets = targets[np.random.default_rng(request.seed).permutation(len(targets))]
     options = {"mag_limits": request.mag_limits, "margin": margin(request.size)}
     at_once = (MAX_QUERY - len(position_query([], [], **options))) // CHARACTERS
-    sql, found, unmatched, count = [], [], [], 0
-    for start in range(0, len(targets), at_once):
-        if count == request.n:
+    sql, found, matches, lost, ids = [], [], [], [], set()
+    for start in tqdm(range(0, len(targets), at_once), unit="query", disable=not progress, leave=False):
+        if request.n is not None and len(ids) >= request.n:
             break
         part = targets[start : start + at_once]
         sql.append(position_query(part["ra"], part["dec"], **options))
         answer = archive.query(sql[-1], columns=answer_names(POSITIONS.columns), folder=folder)
-        objects, problems = _match(part, our_columns(answer, POSITIONS.columns), found, excluded)
-        found.append(objects[: None if request.n is None else request.n - count])
-        count += len(found[-1])
-        unmatched.append(problems)
-    if not count or count < (request.n or 0):
+        objects = our_columns(answer, POSITIONS.columns)
+        matched, distances = _match(part, objects)
+        near = np.flatnonzero(distances <= MATCH_RADIUS)
+        matches.append(pd.DataFrame({"objid": matched[near], "arcsec": distances[near]}, index=start + near))
+        lost.append(start + np.flatnonzero(~(distances <= MATCH_RADIUS)))
+        found.append(excluded.remove(objects[np.isin(objects["objid"], matched[near])]))
+        ids.update(found[-1]["objid"].tolist())
+    if not ids or len(ids) < (request.n or 0):
         raise FetchError(
-            f"{archive.name} has objects at {count} of {len(targets)} positions, {request.n or 'all'} were asked for: "
-            "check that ra and dec are in degrees and inside the survey"
-            + (", or lower --n" if count else "")
+            f"{archive.name} has objects at {len(ids)} of {len(targets)} positions, {request.n or 'all'} were asked "
+            "for: check that ra and dec are in degrees and inside the survey"
+            + (", or lower --n" if ids else "")
             + excluded.advice
         )
-    return in_hash_order(vstack(found), request.seed), sql, vstack(unmatched)
+    objects, matches = unique(vstack(found), "objid"), pd.concat(matches)
+    matches = matches[np.isin(matches["objid"], objects["objid"])]
+    # Of the positions that lead to one object, wherever they stand in the list, the nearest has it.
+    nearest = matches.groupby("objid", sort=False)["arcsec"].idxmin().iloc[: request.n]
+    twice = matches.index[matches["objid"].isin(nearest.index)].difference(nearest).to_numpy()
+    far = f"no primary object within {MATCH_RADIUS:g} arcsec, inside its frame"
+    reasons = ((np.concatenate(lost), far), (twice, "the same object as another position"))
+    catalogue = _side_by_side(objects[np.searchsorted(objects["objid"], nearest.index)], targets[nearest.to_numpy()])
+    return in_hash_order(catalogue, request.seed), sql, vstack([_listed(targets, *listed) for listed in reasons])
 
 
-def _match(targets, objects, before, excluded):
-    """The objects at the targets, with the columns of both; and the targets that have none, with the reason."""
-    reasons = np.full(len(targets), f"no primary object within {MATCH_RADIUS:g} arcsec, inside its frame", object)
-    nearest = np.zeros(len(targets), int)
-    if len(objects):
-        where, at = (SkyCoord(table["ra"], table["dec"]) for table in (targets, objects))
-        nearest, separation, _ = where.match_to_catalog_sky(at)
-        reasons[separation <= MATCH_RADIUS * u.arcsec] = ""
-        ids = np.asarray(objects["objid"])[nearest]
-        first = np.zeros(len(targets), bool)
-        matched = np.flatnonzero(reasons == "")
-        first[matched[np.unique(ids[matched], return_index=True)[1]]] = True
-        known = np.concatenate([np.asarray(table["objid"]) for table in before] or [np.empty(0)])
-        first &= ~np.isin(ids, known.astype(np.uint64))
-        reasons[(reasons == "") & ~first] = "the same object as another position"
-    good = reasons == ""
-    rows = objects[nearest[good]] if len(objects) else objects
-    ours = targets[good]
-    for name in ours.colnames:
+def _match(targets, objects):
+    """Id of the object that is nearest to each target, and how far away it is (arcsec); infinitely without objects."""
+    if not len(objects):
+        return np.zeros(len(targets), np.uint64), np.full(len(targets), np.inf)
+    where, at = (SkyCoord(table["ra"], table["dec"]) for table in (targets, objects))
+    nearest, separation, _ = where.match_to_catalog_sky(at)
+    return np.asarray(objects["objid"])[nearest], separation.arcsec
+
+
+def _side_by_side(objects, targets):
+    """The columns of both; those of the targets that the objects have too get a prefix."""
+    for name in targets.colnames:
         new = name
-        while new in rows.colnames or (new != name and new in ours.colnames):  # a set of an earlier list has some
+        while new in objects.colnames or (new != name and new in targets.colnames):  # a set of an earlier list has some
             new = f"user_{new}"
-        ours.rename_column(name, new)
-    table = hstack([rows, ours], metadata_conflicts="silent")
-    allowed = np.isin(np.asarray(table["objid"]), np.asarray(excluded.remove(rows)["objid"]))
-    problems = targets["ra", "dec"][~good]
-    problems["reason"] = reasons[~good].astype(str)
-    return table[allowed], problems
+        targets.rename_column(name, new)
+    return hstack([objects, targets], metadata_conflicts="silent")
+
+
+def _listed(targets, rows, reason):
+    """What is listed as missing of some targets."""
+    listed = targets["ra", "dec"][rows]
+    listed["reason"] = np.full(len(listed), reason)
+    return listed

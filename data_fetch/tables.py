@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from astropy.table import Column, MaskedColumn, Table
 
+from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.set_files import class_column
 from data_fetch.folder import FetchError
 
 TABLES = "CSV, ECSV, FITS, VOTable, Parquet, or text with columns between commas, semicolons, tabs or spaces"
@@ -27,7 +29,8 @@ def read_table(path):
     Returns
     -------
     astropy.table.Table
-        With at least one row, and columns of numbers or text only. `ra` and `dec`, where it has them, are numbers.
+        With at least one row, and columns of numbers or text only. `ra` and `dec`, where it has them, are numbers, and
+        called so whatever their capitals.
 
     Raises
     ------
@@ -56,12 +59,30 @@ def read_table(path):
     for name in table.colnames:
         table[name] = _plain(path, table[name])
     for name in ("ra", "dec"):
+        theirs = [other for other in table.colnames if other.lower() == name]
+        if len(theirs) == 1:
+            table.rename_column(theirs[0], name)
         if name in table.colnames and table[name].dtype.kind not in "fiu":
+            values = pd.Series(table[name].tolist())
+            row = int((pd.to_numeric(values, errors="coerce").isna() & values.notna()).argmax())
             raise FetchError(
-                f"{path}: column {name} holds no angles, but text such as {str(table[name][0])!r}: give degrees as "
-                "plain numbers (SkyCoord of astropy makes them of hours, minutes and seconds)"
+                f"{path}: column {name} holds no angles, but text such as {str(table[name][row])!r} in row {row + 1}: "
+                "give degrees as plain numbers (SkyCoord of astropy makes them of hours, minutes and seconds)"
             )
     return table
+
+
+def class_labels(catalogue):
+    """The class of each row of a catalogue as str, "(not known)" where it is unknown; None without classes.
+
+    >>> class_labels(Table({"class": MaskedColumn([1, 2], mask=[False, True])})).tolist()
+    ['1', '(not known)']
+    """
+    name = class_column(catalogue)
+    if name is None:
+        return None
+    column = catalogue[name]
+    return np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
 
 
 def _read_text(path):

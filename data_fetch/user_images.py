@@ -5,13 +5,15 @@ import os
 import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import index
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
-from astro_ssl_nb.image_files import check_alike, check_scale, check_size
+from astro_ssl_nb.image_files import check_alike, check_size, read_image
 from astro_ssl_nb.set_files import file_digest, write_card
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError
@@ -44,25 +46,25 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     Raises
     ------
     FetchError
-        If `size`, `crop` or `pixel_scale` is out of range, the table has no column `file` or no rows, names files
-        outside the folder or one twice, no file can be read, the files are of different kinds, `out` holds something
-        else, or another process is making it.
+        If `size`, `crop` or `pixel_scale` is out of range, the table has no column `file` or no rows, names no file in
+        a row, files outside the folder or one twice, no file can be read, the files are of different kinds, `out` holds
+        something else, or another process is making it.
     """
     try:
         check_size(size, crop)
-        check_scale(in_arcsec(pixel_scale))
+        size, crop, pixel_scale = index(size), float(crop), in_arcsec(pixel_scale)  # as JSON holds them
     except ValueError as error:
         raise FetchError(str(error)) from error
     out, table = Path(out), _read_labels(labels)
     paths = [_inside(Path(folder), name) for name in table["file"]]
     request = {"name": "images", "labels": file_digest(labels), "pictures": _checksum_all(paths)}
-    request |= {"size": size, "crop": crop, "pixel_scale": in_arcsec(pixel_scale)}
+    request |= {"size": size, "crop": crop, "pixel_scale": pixel_scale}
     if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
         shutil.rmtree(_work_folder(out), ignore_errors=True)  # of a run that was killed
         if not (out / "README.md").exists():  # killed after the last byte of the data
             write_dataset_card(out)
         return CutoutSet.open(out)
-    if out.exists():
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise FetchError(
             f"{out} exists and holds something else, or was made of other pictures: choose another folder, or remove "
             "this one"
@@ -70,22 +72,24 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     read, reasons = {}, {}
     for row, path in enumerate(paths):
         try:
-            one = CutoutSet.from_image_files([path], table[[row]], size=size, crop=crop, pixel_scale=pixel_scale)
+            image = read_image(path, size, crop)
         except ValueError as error:
             reasons[row] = str(error)
             continue
-        if np.isfinite(one.images).all():
-            read[row] = one
+        if np.isfinite(image).all():
+            read[row] = image
         else:
             reasons[row] = f"{path} has pixels that are not finite"
     if not read:
         raise FetchError(f"none of the {len(paths)} files can be read, the first because {reasons[0]}")
     try:
-        check_alike([paths[row] for row in read], [each.images[0] for each in read.values()])
+        check_alike([paths[row] for row in read], read.values())
     except ValueError as error:
         raise FetchError(str(error)) from error
-    card = next(iter(read.values())).card
-    cutouts = CutoutSet.from_arrays(np.concatenate([each.images for each in read.values()]), table[list(read)], **card)
+    rows = list(read)
+    options = {"size": size, "crop": crop, "pixel_scale": pixel_scale}
+    card = CutoutSet.from_image_files([paths[rows[0]]], table[rows[:1]], **options).card
+    cutouts = CutoutSet.from_arrays(np.stack(list(read.values())), table[rows], **card)
     with _at_work(out) as work:
         part = cutouts.save(work / "part")
         if reasons:
@@ -101,6 +105,8 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
             "request": request,
         }
         write_card(card, part)
+        if out.exists():
+            out.rmdir()  # an empty folder, which Windows does not replace
         os.replace(part, out)
     if reasons:
         names = [str(table["file"][row]) for row in reasons]
@@ -137,7 +143,11 @@ def _read_labels(path):
     table = read_table(path)
     if "file" not in table.colnames:
         raise FetchError(f"{path} has no column file, only {', '.join(table.colnames)}: name the picture of each row")
-    names, counts = np.unique(np.asarray(table["file"]).astype(str), return_counts=True)
+    text = np.ma.getdata(np.ma.asarray(table["file"])).astype(str)
+    empty = np.flatnonzero(unknown_values(table["file"]) | (text == ""))
+    if len(empty):
+        raise FetchError(f"{path} names no file in {len(empty)} rows, the first is row {empty[0] + 1}: remove them")
+    names, counts = np.unique(text, return_counts=True)
     if (counts > 1).any():
         raise FetchError(f"{path} names {names[counts > 1][0]} {counts.max()} times: give one row a picture")
     if "objid" not in table.colnames:
@@ -158,6 +168,8 @@ def _checksum_all(paths):
 
 def _inside(folder, name):
     path = folder / str(name)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise FetchError(f"file {name!r} of the table is outside of {folder}: give names below it")
-    return path
+    if path.resolve().is_relative_to(folder.resolve()):
+        return path
+    if Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):
+        raise FetchError(f"file {name} of the table is a link that leads outside of {folder}: copy the picture into it")
+    raise FetchError(f"file {name} of the table is outside of {folder}: give names below it")

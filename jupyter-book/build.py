@@ -33,7 +33,7 @@ RUNS = PAGES.parent / "runs"
 BENCH = RUNS / "bench.json"  # of `make bench`
 COURSE = PAGES.parent / "notebooks"
 sys.path.insert(0, str(COURSE))
-from parameters import read_preset, resolve_parameters  # noqa: E402
+from parameters import check_run, read_preset, resolve_parameters  # noqa: E402
 
 FINISHED_BAR = re.compile(r"(?:\s|<style>[^<]*</style>|<div></div>)*")  # what is left of a progress bar: an empty box
 PRESETS = ("quick", "laptop", "paper")  # those that the page of parameters shows
@@ -48,12 +48,12 @@ def build_book(run):
     SystemExit
         With a sentence that says what to do, when the run is not finished or Sphinx warns of something.
     """
-    book = Path(run) / "book"
-    shutil.rmtree(book, ignore_errors=True)  # what a page was called before must not stay
-    shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     summary = read_summary(run)
     if not summary:
         sys.exit(f"There is no run {Path(run).name!r}: make it with `make course RUN={Path(run).name}`.")
+    book = Path(run) / "book"
+    shutil.rmtree(book, ignore_errors=True)  # what a page was called before must not stay
+    shutil.copytree(PAGES, book, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     unmeasured = [] if BENCH.exists() else ["performance"]  # a page of nothing helps nobody
     leave_out(book, [*summary.get("left_out", []), *unmeasured])
     notebooks = copy_notebooks(run, book, summary)
@@ -113,6 +113,7 @@ def copy_notebooks(run, book, summary):
                 cell.outputs = [output for output in cell.outputs if not finished_bar(output)]
         clean[name] = copy.deepcopy(notebook)
         fit_into_the_book(notebook, summary, name)
+        describe_figures(notebook)
         hide_solutions(notebook)
         cite_papers(notebook, papers)
         link_terms(notebook, terms)
@@ -137,6 +138,31 @@ def finished_bar(output):
     """Return whether an output is what is left of a progress bar."""
     html = output.get("data", {}).get("text/html")
     return html is not None and FINISHED_BAR.fullmatch(html) is not None
+
+
+def describe_figures(notebook):
+    """Give each figure the caption and the alternative text that `figures.describe` left beside it.
+
+    MyST-NB takes them from a cell, for all of its outputs: what follows a figure gets a cell of its own.
+    """
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        outputs, cell.outputs = cell.outputs, []
+        more = copy.deepcopy(cell)
+        more.metadata.tags = sorted({*cell.metadata.get("tags", []), "remove-input"})
+        for output in outputs:
+            if "figure" in cells[-1].metadata.get("mystnb", {}):
+                cells.append(copy.deepcopy(more))
+                cells[-1].id = f"{cell.id}-{len(cells)}"
+            cells[-1].outputs.append(output)
+            said = output.get("metadata", {}).get("image/png", {})
+            if "alt" in said:
+                described = {"image": {"alt": said["alt"]}, "figure": {"caption": said["caption"]}}
+                cells[-1].metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **described}
+    notebook.cells = cells
 
 
 def hide_solutions(notebook):
@@ -185,7 +211,7 @@ def main():
     """Command line of this file."""
     parser = argparse.ArgumentParser(description="Build the book from a run of the course.")
     parser.add_argument("--run", required=True, help="name of the run, a folder in runs/")
-    index = build_book(RUNS / parser.parse_args().run)
+    index = build_book(RUNS / check_run(parser.parse_args().run))
     print(f"The book: {index}")
 
 

@@ -32,14 +32,14 @@ IN_WORDS = {
 }
 PAPER_IN_WORDS = "*magnitudes* alone, the paper's recipe, are better than *imagenet*"
 UNSUPERVISED = {"nmi": "NMI", "ari": "ARI", "precision_at_10": "Precision at 10"}
-# The figures of the run that stand beside the paper's: chapter, and words that the alternative text of each holds.
+# The figures of the run that stand beside the paper's: chapter, and words of the caption of each, in lower case.
 FIGURES = {
-    "figure_sg": (FEW, ("accuracy against labels", "star/galaxy:")),
-    "figure_sgq": (FEW, ("accuracy against labels", "star/galaxy/quasar:")),
+    "figure_sg": (FEW, ("accuracy against labels", "star or galaxy")),
+    "figure_sgq": (FEW, ("accuracy against labels", "star, galaxy or quasar")),
     "figure_morphology": (MORPHOLOGY, ("accuracy against labels",)),
-    "figure_map_sg": (LOOK, ("t-sne", "stars and galaxies")),
-    "figure_maps": (LOOK, ("t-sne", "stars, galaxies and quasars")),
-    "figure_map_mg": (MORPHOLOGY, ("t-sne", "merging")),
+    "figure_map_sg": (LOOK, ("map of", "galaxy, star")),
+    "figure_maps": (LOOK, ("map of", "galaxy, qso, star")),
+    "figure_map_mg": (MORPHOLOGY, ("map of",)),
 }
 
 
@@ -56,7 +56,8 @@ def comparisons(summary):
         **{f"curve_{task}": curve(task, few.get("accuracy", {}).get(task)) for task in ("sg", "sgq")},
         "curve_morphology": "\n\n".join(curve(task, morphology["balanced_accuracy"][task]) for task in shapes),
         **{f"against_{name}": against(found, asked, missing) for name, asked in CLAIMS.items()},
-        "efficiency": efficiency(few.get("label_efficiency")),
+        "efficiency": efficiency(few.get("label_efficiency"), "scratch"),
+        "against_columns": efficiency(few.get("against_columns"), "photometry"),
         "paper_recipe": paper_recipe(sections.get(RECIPES)),
         "five_bands": five_bands(sections.get(RECIPES)),
         "clusters": clusters(sections),
@@ -167,7 +168,7 @@ def claims(found, paper):
     return table(["Claim", "Probes", "yes", "open", "the reverse"], rows)
 
 
-def efficiency(by_task):
+def efficiency(by_task, baseline):
     """Return the table of label efficiency, a line per task and a number of labels."""
     if not by_task:
         return lacks(FEW)
@@ -176,12 +177,13 @@ def efficiency(by_task):
         for task, columns in by_task.items()
         for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     ]
-    return table(["Task", "Labels per class", "Times as many for *scratch*"], rows)
+    return table(["Task", "Labels per class", f"Times as many for *{baseline}*"], rows)
 
 
 def times_as_many(line):
     """Return a label efficiency in words; an end of its interval that was not measured has no number."""
-    times, low, high = (None if line[name] is None else f"{line[name]:.1f}" for name in ("efficiency", "low", "high"))
+    numbers = (line[name] for name in ("efficiency", "low", "high"))
+    times, low, high = (None if x is None else f"{x:.{1 if x >= 1 else 2}f}" for x in numbers)
     interval = f" [{low or 'or less'},\N{NO-BREAK SPACE}{high or 'or more'}]" if low or high else ""
     if line["lower_bound"]:
         return f"at least {times}{interval if low else ''}"
@@ -194,8 +196,11 @@ def paper_recipe(section):
     """Return the table of the paper's own pretext, magnitudes alone, against ImageNet."""
     if not section:
         return lacks(RECIPES)
-    rows = [(title(row["task"]), row["n_labels"], verdict(row)) for row in section.get("paper", [])]
-    return table(["Task", "Labels per class", "magnitudes alone minus *imagenet*, linear probe"], rows)
+    rows = [
+        (title(row["task"]), row["n_labels"], f"*{row['worse'].split()[0]}*", verdict(row))
+        for row in section.get("paper", [])
+    ]
+    return table(["Task", "Labels per class", "Magnitudes alone minus", "Difference, linear probe"], rows)
 
 
 def five_bands(section):
@@ -213,11 +218,11 @@ def clusters(sections):
     """Return the table of scores without training: k-means clusters against classes, and neighbours of one class."""
     found = {(title(one["task"]), one["arm"]): one for one in sections.get(LOOK, {}).get("scores", [])}
     found |= {(title("mg"), arm): one for arm, one in sections.get(MORPHOLOGY, {}).get("maps", {}).items()}
-    rows = [(*line, *(f"{one[score]:.3f}" for score in UNSUPERVISED)) for line, one in found.items()]
+    rows = [(*line, *(scored(one, score) for score in UNSUPERVISED)) for line, one in found.items()]
     tasks = [task for task, arm in found if arm == "imagenet"]
     sentences = []
     for score, words in UNSUPERVISED.items():
-        ahead = [task for task in tasks if found[task, "pretext"][score] > found[task, "imagenet"][score]]
+        ahead = [task for task in tasks if is_ahead(found[task, "pretext"], found[task, "imagenet"], score)]
         behind = [task for task in tasks if task not in ahead]
         where = f"on {', '.join(ahead)}" if ahead else "nowhere"
         but = f", and not on {', '.join(behind)}" if ahead and behind else ""
@@ -225,6 +230,17 @@ def clusters(sections):
     missing = [lacks(name) for name in (LOOK, MORPHOLOGY) if name not in sections]
     shown = ["\n".join(sentences), table(["Task", "Features", *UNSUPERVISED.values()], rows)]
     return "\n\n".join(shown * bool(rows) + missing)
+
+
+def scored(one, score):
+    """Return a score without training, with its range where it has one."""
+    low, high = one.get(f"{score}_low"), one.get(f"{score}_high")
+    return f"{one[score]:.3f}" if low is None else f"{one[score]:.3f} ({low:.3f} to {high:.3f})"
+
+
+def is_ahead(one, other, score):
+    """Return whether one is better in all its runs than the other in any."""
+    return one.get(f"{score}_low", one[score]) > other.get(f"{score}_high", other[score])
 
 
 def recipes(section):
@@ -255,10 +271,13 @@ def real_pictures(section):
     return f"{table(['Labels per class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
 
 
-def figure_cells(notebook, words):
-    """Return the cells of a notebook whose figure has an alternative text with these words."""
-    alts = [(cell, cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")) for cell in notebook.cells]
-    return [(cell, alt) for cell, alt in alts if all(word in alt.lower() for word in words)]
+def described_figures(notebook, words):
+    """Return picture, alternative text and caption of the figures of a notebook whose caption has these words."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            said = output.get("metadata", {}).get("image/png", {})
+            if all(word in said.get("caption", "").lower() for word in words):
+                yield output.data["image/png"], said["alt"], said["caption"]
 
 
 def figures(book, present):
@@ -268,18 +287,17 @@ def figures(book, present):
         made[part] = lacks(name)
         if name in present:
             notebook = nbformat.read(book / "notebooks" / f"{name}.ipynb", as_version=4)
-            pictures = [
-                (output.data["image/png"], alt)
-                for cell, alt in figure_cells(notebook, words)
-                for output in cell.get("outputs", [])
-                if "image/png" in output.get("data", {})
-            ]
+            chapter = f"[](notebooks/{name}.ipynb)"
             shown = []
-            for number, (picture, alt) in enumerate(pictures):
+            for number, (picture, alt, caption) in enumerate(described_figures(notebook, words)):
                 path = book / "generated" / f"{part}_{number}.png"
                 path.write_bytes(base64.b64decode(picture))
-                shown.append(
-                    f"```{{figure}} generated/{path.name}\n:alt: {alt}\n\nOurs: [](notebooks/{name}.ipynb).\n```"
-                )
-            made[part] = "\n\n".join(shown) or f"*The figure is in* [](notebooks/{name}.ipynb)."
+                lines = [
+                    f"```{{figure}} generated/{path.name}",
+                    f":alt: {alt}",
+                    "",
+                    f"{caption} {chapter}",
+                ]
+                shown.append("\n".join([*lines, "```"]))
+            made[part] = "\n\n".join(shown) or f"*The figure is in* {chapter}."
     return made

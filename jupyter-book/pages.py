@@ -77,7 +77,7 @@ def parameters_page(chapters, known, presets):
             if name != "run"
         ]
         sections += [f"## {chapter.number} {chapter.title}", f"{chapter.link}, `notebooks/{chapter.name}.ipynb`"]
-        sections += [f"The preset `{preset}` leaves this chapter out." for preset in absent]
+        sections += [f"The preset `{preset}` leaves this notebook out." for preset in absent]
         sections += [table(["Parameter", "What it is", "Default", *(f"`{preset}`" for preset in shown)], rows)]
     return "\n\n".join(sections) + "\n"
 
@@ -105,18 +105,19 @@ def measured_page(summary, run, chapters):
             max(cost["peak_memory_mb"] for cost in costs.values()),
         )
     ]
-    left_out = ", ".join(link[name] for name in summary.get("left_out", []) if name in link)
+    gone = summary.get("left_out", [])
+    left_out = ", ".join(f"{chapter.number} {chapter.title}" for chapter in chapters if chapter.name in gone)
     sections = [
         "# What this run measured",
         f"The build writes this page from `runs/{run}/summary.json`, which holds many more numbers. "
         f"The run used the preset `{summary['preset']}`, whose values are among the [parameters](parameters.md).",
-        f"The preset left these chapters out: {left_out}." if left_out else "It ran every chapter of the course.",
+        f"The preset left these notebooks out: {left_out}." if left_out else "It ran every notebook of the course.",
         "## Results",
-        table(["Chapter", "Quantity", "Value"], results),
+        table(["Notebook", "Quantity", "Value"], results),
         "## Run time and memory",
         f"Measured on {machine['cores']} cores ({machine['processor']}) with {machine['memory_gb']} GB of memory, "
         f"{machine['system']}. The memory is the most that a kernel and the processes it started held together.",
-        table(["Chapter", "Run time", "Peak memory (MB)"], rows),
+        table(["Notebook", "Run time", "Peak memory (MB)"], rows),
         "## Versions",
         table(["Package", "Version"], summary["versions"].items()),
     ]

@@ -2,8 +2,8 @@
 
     python notebooks/exercises.py --out exercises
 
-An exercise is a Markdown cell with the tag `exercise`; the code cells after it that have the tag `solution` are
-emptied. The copies work like the notebooks where the folder lies beside `notebooks`, so that `../runs` is the same.
+An exercise is a Markdown cell with the tag `exercise`; the cells after it that have the tag `solution` are emptied. The
+copies work like the notebooks where the folder lies beside `notebooks`, so that `../runs` is the same.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 COURSE = Path(__file__).resolve().parent
-BLANK = "# Your answer here"
+BLANK = {"code": "# Your answer here", "markdown": "*Your answer here*"}
 SOLUTION_TAGS = {"solution", "hide-cell"}
 
 
@@ -40,9 +40,10 @@ def without_solutions(notebook):
     for cell in copy.cells:
         tags = cell.metadata.get("tags", [])
         if "solution" in tags:
-            cell.source = BLANK
+            cell.source = BLANK[cell.cell_type]
             cell.metadata["tags"] = [tag for tag in tags if tag not in SOLUTION_TAGS]
-            cell.update(outputs=[], execution_count=None)
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
     return copy
 
 
@@ -66,11 +67,13 @@ def write_exercises(out, *, force=False, course=COURSE):
     ------
     SystemExit
         With the names of what would be lost, if copies hold something else and `force` is not set, or `out` is the
-        folder of the course itself. Nothing is written then.
+        folder of the course itself or no folder. Nothing is written then.
     """
     out, course = Path(out), Path(course)
     if out.resolve() == course.resolve():
         sys.exit(f"{out} holds the course itself: choose another folder, or the solutions are lost.")
+    if out.exists() and not out.is_dir():
+        sys.exit(f"{out} is a file: choose a folder.")
     copies = {
         out / path.name: nbformat.writes(without_solutions(nbformat.read(path, as_version=4))) + "\n"
         for path in sorted(course.glob("*.ipynb"))

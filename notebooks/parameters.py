@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 import sys
 from pathlib import Path
 
@@ -9,16 +10,35 @@ import papermill
 import yaml
 
 
+class Loader(yaml.SafeLoader):
+    """Reads 3e-3 as a number, as Python does: to PyYAML it is text without a point and a sign."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def check_run(run):
+    """Return the name of a run, or leave if it is none: a path could lead anywhere."""
+    if not re.fullmatch(r"\w[\w.-]*", run):
+        sys.exit(f"The run is a name of letters, digits, '-', '_' and '.', such as demo, and not {run!r}.")
+    return run
+
+
 def read_preset(preset):
     """Return the mapping in a preset file: notebook names to parameters, or to false for one that is left out."""
     try:
-        content = yaml.safe_load(Path(preset).read_text())
+        content = yaml.load(Path(preset).read_text(), Loader)
     except (OSError, yaml.YAMLError) as error:
         sys.exit(f"The preset {preset} cannot be read: {error}")
     if not isinstance(content, dict) or not all(
-        value is False or isinstance(value, dict | None) for value in content.values()
+        isinstance(value, dict | None) or (value is False and name != "all") for name, value in content.items()
     ):
-        sys.exit(f"The preset {preset} must map notebook names, or `all`, to parameters and their values, or to false.")
+        sys.exit(
+            f"The preset {preset} must map notebook names, or `all`, to parameters and their values, or a notebook to "
+            "false."
+        )
     return {name: {} if values is None else values for name, values in content.items()}
 
 

@@ -57,6 +57,8 @@ def main():
     parser.add_argument("--every", type=int, default=100, help="steps from one checkpoint to the next (default: 100)")
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args())
+    if options["bs"] < 1:
+        parser.error(f"--bs {options['bs']}: a batch has 1 cutout or more")
     kept = Path(options["out"]) / "checkpoint.pt"
     again = f"The same command goes on from {kept}." if kept.exists() else "There was no checkpoint before."
     if rank_distrib() == 0:
@@ -70,6 +72,8 @@ def main():
         leave(f"Interrupted. {advice(kept)}")
     except RuntimeError as error:  # a collective operation that lost its partner, among others
         leave(f"Stopped, for another process of the job is gone or memory ran out ({error}). {advice(kept)}")
+    except KeyError as error:
+        leave(f"Stopped: {error.args[0]}")
     except (OSError, ValueError, FloatingPointError) as error:
         leave(f"Stopped: {error}")
 

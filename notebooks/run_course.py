@@ -20,7 +20,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import sys
 import tempfile
 import threading
@@ -36,7 +35,7 @@ from ipykernel.kernelspec import write_kernel_spec
 from nbclient.exceptions import DeadKernelError
 from packaging.requirements import Requirement
 from papermill.exceptions import PapermillExecutionError
-from parameters import read_preset, resolve_parameters
+from parameters import check_run, read_preset, resolve_parameters
 
 from astro_ssl_nb.summary import read_summary, update_summary
 
@@ -66,8 +65,7 @@ def run_course(preset, run, only=None, course=COURSE):
         notebook fails (those before it are kept).
     """
     course = Path(course).resolve()
-    if not re.fullmatch(r"\w[\w.-]*", run):
-        sys.exit(f"The run is a name of letters, digits, '-', '_' and '.', such as demo, and not {run!r}.")
+    check_run(run)
     notebooks = {path.stem: path for path in sorted(course.glob("*.ipynb"))}
     wanted = read_preset(preset)
     parameters = resolve_parameters(wanted, notebooks, run)

@@ -66,6 +66,12 @@ def test_unknown_architecture_is_refused():
         ssl.create_backbone("resnet18x")
 
 
+@pytest.mark.parametrize("weights", ["imagnet", "runs/demo/backbone.safetensors"])
+def test_weights_that_are_none_do_not_become_random_ones(weights):
+    with pytest.raises(ValueError, match="give None or 'imagenet'; `load_backbone` reads a saved backbone"):
+        ssl.create_backbone("resnet10t", weights=weights)
+
+
 def test_imagenet_weights_come_without_a_network(parts):
     import timm
 

@@ -5,8 +5,9 @@ import pickle
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
+from astropy.table import MaskedColumn, QTable, Table
 from PIL import Image
 
 import astro_ssl_nb as ssl
@@ -38,6 +39,25 @@ def test_nothing_is_overwritten(blobs, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError, match="mine exists"):
         blobs.save(tmp_path / "mine")
+
+
+def test_a_folder_of_the_user_beside_the_set_stays(blobs, tmp_path):
+    (tmp_path / "mine.part").mkdir()
+    (tmp_path / "mine.part" / "precious").write_text("mine")
+    blobs[:3].save(tmp_path / "mine")
+    assert (tmp_path / "mine.part" / "precious").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.part"]
+    assert (tmp_path / "mine").stat().st_mode == (tmp_path / "mine.part").stat().st_mode
+
+
+def test_a_saved_set_does_not_claim_to_be_what_was_fetched(tmp_path):
+    fetched = {"request": {"n": 2}, "checksums": {"images.npy": "0"}, "missing": 0, "expected": 2}
+    cutouts = ssl.CutoutSet.from_arrays(
+        np.zeros((2, 1, 8, 8)), Table({"objid": [1, 2]}), bands="r", sql="SELECT 1", **fetched
+    )
+    saved = ssl.CutoutSet.open(cutouts[:1].save(tmp_path / "part"))
+    assert saved.card["sql"] == "SELECT 1" and not saved.card.keys() & fetched.keys()
+    assert cutouts.card.keys() > fetched.keys()
 
 
 @pytest.mark.parametrize("name", ["images.npy", "catalogue.parquet", "card.json"])
@@ -78,6 +98,37 @@ def test_images_that_would_run_code_are_not_loaded(tmp_path, blobs):
 def test_bands_must_name_the_planes():
     with pytest.raises(ValueError, match="name 3 planes, the images have 5"):
         ssl.CutoutSet.from_arrays(np.zeros((2, 5, 8, 8)), Table({"objid": [1, 2]}), bands="gri")
+
+
+def test_planes_and_pixels_that_cannot_be_are_refused():
+    table = Table({"objid": [1]})
+    refused = {
+        "give each plane a name of its own": (np.zeros((1, 2, 8, 8)), {"bands": "rr"}),
+        "have the planes R, G, B": (np.zeros((1, 3, 8, 8), np.uint8), {"bands": "gri"}),
+        "pixel_scale=-0.4 arcsec": (np.zeros((1, 1, 8, 8)), {"bands": "r", "pixel_scale": -0.4}),
+        "pixel_scale=nan arcsec": (np.zeros((1, 1, 8, 8)), {"bands": "r", "pixel_scale": np.nan}),
+    }
+    for match, (images, options) in refused.items():
+        with pytest.raises(ValueError, match=match):
+            ssl.CutoutSet.from_arrays(images, table, **options)
+
+
+def test_a_table_of_quantities_is_a_catalogue_like_any_other():
+    catalogue = QTable({"modelMag_r": [17.5, 18.5] * u.mag})
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), catalogue, bands="r")
+    assert ssl.property_values(cutouts.catalogue, ssl.MAGNITUDES[2:3]).tolist() == [[17.5], [18.5]]
+    assert cutouts.catalogue["modelMag_r"].unit == u.mag
+
+
+def test_numbers_of_numpy_go_into_the_card_and_objects_are_refused(tmp_path):
+    images, place = np.zeros((1, 1, 8, 8)), SkyCoord([10] * u.deg, [20] * u.deg)
+    saved = ssl.CutoutSet.from_arrays(images, Table({"objid": [1]}), bands="r", seeing=np.float32(1.25)).save(
+        tmp_path / "a"
+    )
+    assert ssl.CutoutSet.open(saved).card["seeing"] == 1.25
+    with pytest.raises(ValueError, match="column 'place' of the catalogue holds SkyCoord"):
+        ssl.CutoutSet.from_arrays(images, Table({"place": place}), bands="r").save(tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_label_column_that_is_not_there_is_named(blobs):

@@ -45,7 +45,7 @@ def test_parts_with_bands_in_another_order_are_converted_and_other_parts_refused
     )
     few = ssl.CutoutSet.from_arrays(test.images[:, :2], test.catalogue, bands="ug")
     coarse = ssl.CutoutSet.from_arrays(test.images, test.catalogue, pixel_scale=0.8)
-    picture = ssl.CutoutSet.from_arrays(test.images.astype(np.uint8)[:, :3], test.catalogue, bands="irg")
+    picture = ssl.CutoutSet.from_arrays(test.images.astype(np.uint8)[:, :3], test.catalogue, bands="RGB")
     refused = {"trained on the bands i r g, these": few, "pixels of 0.396": coarse, "these cutouts are uint8": picture}
     for match, part in refused.items():
         with pytest.raises(ValueError, match=match):
@@ -56,6 +56,14 @@ def test_parts_with_bands_in_another_order_are_converted_and_other_parts_refused
             ssl.saliency(learn, part, "modelMag_r")
         with pytest.raises(ValueError, match=match):
             ssl.few_shot_probabilities(parts[0], part, weights=backbone, size=3)
+
+
+def test_properties_that_teach_nothing_are_refused(parts):
+    train, valid, _ = (part.with_columns(petroR50_r=np.full(len(part), 19.3, np.float32)) for part in parts)
+    with pytest.raises(ValueError, match=r"'log petroR50_r' has one value in all training cutouts"):
+        ssl.CutoutDataLoaders.for_properties(train, valid, ssl.SIZES[:1])
+    with pytest.raises(ValueError, match="no property to learn"):
+        ssl.CutoutDataLoaders.for_properties(train, valid, [])
 
 
 def test_loaders_need_the_right_targets(parts, learn):

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.style import WithDescription
 
 matplotlib.use("agg")
 
@@ -116,6 +117,41 @@ def test_a_label_curve_has_a_line_an_arm(blobs):
     for bar in axis.collections:
         np.testing.assert_allclose(bar.get_segments(), [[[5, table.low[0]], [5, table.high[0]]]])
     assert len(axis.collections) == 2
+
+
+def test_a_figure_says_in_words_what_it_shows(blobs):
+    rows = [("pretext", "knn", n, seed, n / 100 + 0.1 * seed) for n in (5, 10) for seed in (0, 1)]
+    curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
+    labels = blobs.labels("class")
+    figures = {
+        "test accuracy against labels per class": ssl.figures.plot_label_curve(curve),
+        "pretext, knn: 0.100 with 5, 0.150 with 10": ssl.figures.plot_label_curve(curve),
+        "Neighbours of the class of the query: 1 of": ssl.figures.show_neighbours(blobs, [0], np.array([[1, 2]])),
+        "2 cutouts of 16 pixels": ssl.figures.show_cutouts(blobs[:2]),
+        "In their order: 2 titled WIDE, NARROW": ssl.figures.show_cutouts(blobs[:3], ["WIDE", "WIDE", "NARROW"]),
+        "Map of 300 objects": ssl.figures.plot_map(np.random.default_rng(0).normal(size=(300, 2)), labels),
+    }
+    for words, fig in figures.items():
+        picture, said = WithDescription(lambda fig: "picture")(fig)
+        assert picture == "picture" and words in said["alt"]
+    size = {"width": 5}
+    mine = ssl.figures.describe(matplotlib.pyplot.figure(), "Mine,\n in two lines.")
+    beside = WithDescription(lambda fig: ("picture", size))(mine)
+    assert beside == ("picture", {**size, "caption": "Mine, in two lines.", "alt": "Mine, in two lines."})
+
+
+def test_a_legend_fits_into_its_figure(blobs):
+    arms = ["pretext", "imagenet", "scratch", "photometry", "catalogue"]
+    curve = pd.DataFrame([(arm, "linear", n, 0.8) for arm in arms for n in (5, 10)])
+    fig = ssl.figures.plot_label_curve(curve.set_axis(["arm", "probe", "n_labels", "accuracy"], axis=1))
+    fig.canvas.draw()
+    legend = fig.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= fig.bbox.width
+
+
+def test_a_cutout_without_light_has_a_saliency_figure(blobs):
+    dark = ssl.CutoutSet.from_arrays(np.zeros((1, 5, 16, 16)), blobs.catalogue[:1])
+    assert ssl.figures.plot_saliency(dark, np.ones((1, 16, 16)), ["dark"], unit="mag per pixel").axes
 
 
 def test_an_eighth_arm_and_one_that_was_only_fine_tuned_are_drawn(blobs):

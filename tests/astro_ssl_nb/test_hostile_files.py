@@ -224,6 +224,6 @@ def test_table_of_pictures_cannot_name_one_outside_its_folder(tmp_path, name):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "link").symlink_to(tmp_path)
     Table({"file": [name], "class": ["a"]}).write(tmp_path / "labels.csv")
-    with pytest.raises(data_fetch.FetchError, match="is outside of"):
+    with pytest.raises(data_fetch.FetchError, match="outside of"):
         data_fetch.own_images(tmp_path / "pictures", tmp_path / "labels.csv", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

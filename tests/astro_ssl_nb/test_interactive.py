@@ -54,11 +54,19 @@ def test_a_point_shows_its_picture_and_its_row_without_a_network(chart, page, tm
     assert picture.get_attribute("alt") == "cutout of a NARROW"
     first = np.flatnonzero(blobs.labels("class") == "NARROW")[0]
     row = picture.evaluate("image => image.parentElement.innerText").split("\n")
-    magnitude = f"{blobs.catalogue['modelMag_u'][first]:.3f}"
+    magnitude = f"{blobs.catalogue['modelMag_u'][first]:.7g}"
     assert row == ["class: NARROW", f"objid: {blobs.catalogue['objid'][first]}", f"modelMag_u: {magnitude}"]
     assert page.locator("iframe").get_attribute("title") == TITLE
     assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
     assert page.complaints == []
+
+
+def test_columns_of_any_name_and_unknown_values_are_shown():
+    table = Table({"class": ["A", "B"], "x": [10.0, np.nan], "picture": ["left", "right"]})
+    cutouts = ssl.CutoutSet.from_arrays(np.ones((2, 5, 8, 8)), table)
+    page = ssl.interactive_map(np.array([[0.25, 0.5], [0.75, 1.0]]), cutouts, columns=["x", "picture"])._repr_html_()
+    for text in ("data:image/png", "unknown", "left", "right", "&quot;10&quot;"):
+        assert text in page
 
 
 def test_a_saved_map_is_a_page_of_its_own(chart, page, tmp_path):

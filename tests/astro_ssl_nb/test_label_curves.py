@@ -201,6 +201,13 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
         ssl.label_curve(train, test, arms={"scratch": None}, sizes=(5, 500))
     with pytest.raises(ValueError, match=r"probes='linear' is text: give a sequence, as \('linear',\)"):
         ssl.label_curve(train, test, arms={"scratch": None}, probes="linear")
+    for arms, probes in ({"scratch": None}, ()), ({"sizes": ssl.SIZES[:2]}, ("finetune",)):
+        with pytest.raises(ValueError, match="nothing to run"):
+            ssl.label_curve(train, test, arms=arms, probes=probes)
+    with pytest.raises(ValueError, match="an arm is a path, 'imagenet', None or a list of properties"):
+        ssl.label_curve(train, test, arms={"size": ssl.SIZES[0]})
+    with pytest.raises(FileNotFoundError, match="no backbone at gone.safetensors"):
+        ssl.label_curve(train, test, arms={"gone": "gone.safetensors"})
     for size in (0, -3):
         with pytest.raises(ValueError, match=f"{size} labels per class were asked for: take 1 or more"):
             ssl.label_curve(train, test, arms={"scratch": None}, sizes=(size,))
@@ -299,6 +306,14 @@ def test_an_interval_of_a_score_stays_a_score():
     np.testing.assert_allclose(half, ssl.mean_interval([0.49, 0.5, 0.51]), atol=1e-4)
     with pytest.raises(ValueError, match="scores go from 2 to 90"):
         ssl.mean_interval([2, 90], score=True)
+
+
+def test_pairs_without_a_number_of_labels_in_common_are_refused():
+    rows = [("a", 5), ("b", 10)]
+    curve = pd.DataFrame([(arm, "knn", n, seed, 0.5) for arm, n in rows for seed in (0, 1)])
+    curve.columns = ["arm", "probe", "n_labels", "seed", "accuracy"]
+    with pytest.raises(ValueError, match="a knn and b knn have no number of labels in common"):
+        ssl.paired_differences(curve, [(("a", "knn"), ("b", "knn"))])
 
 
 def test_differences_are_paired_by_seed():

@@ -1,6 +1,8 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from fastai.interpret import ClassificationInterpretation
 from fastai.learner import Learner
 
 import astro_ssl_nb as ssl
@@ -32,6 +34,34 @@ def test_it_is_a_fastai_learner(learn, monkeypatch, tmp_path):
     learn.dls.show_batch(max_n=4)
     x, y = learn.dls.one_batch()
     assert x.shape == (25, 3, 16, 16) and y.shape == (25, 5)
+
+
+def test_what_fastai_users_know_works_on_classes(parts):
+    learn = ssl.class_learner(ssl.CutoutDataLoaders.for_classes(*parts[:2], bs=25), "resnet10t")
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        name, number, probabilities = learn.predict(parts[2][3])
+        assert name == learn.dls.vocab[number] and probabilities.sum() == pytest.approx(1)
+        labelled = learn.dls.test_dl(parts[1], with_labels=True)
+        np.testing.assert_allclose(learn.validate(dl=labelled), learn.validate(), rtol=1e-5)
+        matrix = ClassificationInterpretation.from_learner(learn).confusion_matrix()
+        assert matrix.sum() == len(parts[1]) and matrix.shape == (2, 2)
+        learn.show_results(dl=learn.dls.test_dl(parts[2]))
+    shown = {ax.get_title() for ax in plt.gcf().axes if ax.get_title()}
+    assert shown <= {"NARROW", "WIDE"} and shown
+
+
+def test_a_network_with_uncertainties_shows_and_tells_its_properties(parts):
+    learn = ssl.property_learner(
+        ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES[1:3]), "resnet10t", uncertainty=True
+    )
+    with learn.no_bar():
+        learn.show_results(max_n=1)
+        said, *_ = learn.predict(parts[2][0])
+    assert [line.split()[0] for line in said.split("\n")] == ["modelMag_g", "modelMag_r"]
+    plain = ssl.property_learner(learn.dls, "resnet10t")
+    with pytest.raises(ValueError, match="gives no uncertainties"):
+        predict_properties(plain, parts[2], uncertainty=True)
 
 
 def test_export_says_what_to_call_instead_of_a_pickle(learn, tmp_path):

@@ -23,6 +23,30 @@ def test_a_probe_does_not_care_what_classes_are_called(clouds, probe):
     assert np.mean(np.array(said[0]) == said[1]) > 0.99  # what is left are ties of one object
 
 
+@pytest.mark.parametrize("probe", ["linear", "knn"])
+def test_features_and_columns_are_asked_apart_and_averaged(clouds, probe):
+    x, y, x_test = clouds
+    columns, columns_test = x[:, :2].copy(), x_test[:, :2]
+    columns[3, 0] = np.nan  # a catalogue has gaps
+    options = {"size": 5, "seed": 0}
+    alone = frozen_probabilities(probe, x, y, x_test, **options)
+    other = frozen_probabilities(probe, columns, y, columns_test, columns=2, **options)
+    both = frozen_probabilities(
+        probe, np.hstack([x, columns]), y, np.hstack([x_test, columns_test]), columns=2, **options
+    )
+    np.testing.assert_allclose(both, (alone + other) / 2)
+    with pytest.raises(ValueError, match="NaN"):
+        frozen_probabilities(probe, columns, y, columns_test, **options)
+
+
+def test_a_tie_of_the_control_goes_to_boosting():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 5)
+    x = y[:, None] * 10 + rng.normal(size=(10, 1))  # which both candidates tell apart without a fault
+    probe = linear_probe(5, seed=0, columns=True).fit(x, y)
+    assert type(probe.best_estimator_[-1]).__name__ == "GradientBoostingClassifier"
+
+
 def test_views_that_are_the_labels_themselves_give_the_probe_itself(clouds):
     x, y, _ = clouds
     probe = linear_probe(5, seed=0).fit(x, y)

@@ -36,7 +36,8 @@ def cutout_sets(draw):
     mask = draw(arrays.arrays(bool, n))
     table = Table({"objid": ids, "label": draw(st.lists(NAMES, min_size=n, max_size=n))})
     table["flux"] = MaskedColumn(draw(arrays.arrays(np.float64, n, elements=FLUX)), mask=mask, unit="nmgy")
-    return ssl.CutoutSet.from_arrays(images, table, bands=[f"b{i}" for i in range(shape[1])], pixel_scale=0.4)
+    names = "RGB" if kind is np.uint8 else [f"b{i}" for i in range(shape[1])]
+    return ssl.CutoutSet.from_arrays(images, table, bands=names, pixel_scale=0.4)
 
 
 @few

@@ -49,6 +49,16 @@ def test_what_cannot_be_stretched_is_refused(blobs):
         ssl.Stretch.fit(two, "rgb")
 
 
+def test_of_large_cutouts_fewer_are_looked_at(blobs, monkeypatch):
+    looked, read = [], ssl.CutoutSet.read
+    monkeypatch.setattr(ssl.CutoutSet, "read", lambda self, rows: looked.append(len(rows)) or read(self, rows))
+    ssl.Stretch.fit(blobs)
+    for numbers in (60 * 5 * 16 * 16, 1):
+        monkeypatch.setattr("astro_ssl_nb.stretch.NUMBERS", numbers)
+        ssl.Stretch.fit(blobs)
+    assert looked == [300, 60, 50]
+
+
 @pytest.mark.parametrize("kind", ["rgb", "bands"])
 def test_one_pixel_that_is_not_finite_is_found_among_many(blobs, kind):
     images = blobs.images.copy()

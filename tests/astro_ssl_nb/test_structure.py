@@ -29,6 +29,18 @@ def test_a_companion_makes_a_galaxy_asymmetric_and_a_concentrated_one_is_uneven(
     assert gini[0] > gini[1] > gini[3] > 0
 
 
+def test_a_galaxy_between_pixels_is_as_symmetric_as_one_on_them():
+    row, column = np.indices((64, 64)) - 31.5
+    galaxies = [np.exp(-np.hypot(column - x, (row - y) / 0.7) / 3) for x, y in ((0, 0), (0.5, -0.5), (0.5, 1.0))]
+    asymmetry, _ = measured(*galaxies)
+    assert asymmetry.max() < 0.01
+
+
+def test_each_side_of_a_cutout_has_its_own_margin():
+    asymmetry, gini = measured(disk(0, 0, 6, side=32)[12:20] + disk(8, 0, 2, side=32)[12:20])
+    assert asymmetry[0] > 0.1 and gini[0] > 0.1
+
+
 def test_light_in_the_corners_does_not_count():
     corner = disk(-29, 0, 2)
     np.testing.assert_allclose(measured(disk(0, 0, 6) + corner), measured(disk(0, 0, 6)))

@@ -155,12 +155,14 @@ def test_the_report_holds_what_its_parts_say():
     report = ssl.representation_report(features, labels, seeds=2)
     clusters = ssl.cluster_scores(features, labels, seeds=2)
     assert report == {
-        "nmi": clusters.nmi.mean(),
-        "ari": clusters.ari.mean(),
+        **{name: clusters[name].mean() for name in ("nmi", "ari")},
+        **{f"{name}_low": clusters[name].min() for name in ("nmi", "ari")},
+        **{f"{name}_high": clusters[name].max() for name in ("nmi", "ari")},
         "silhouette": ssl.silhouette(features, labels),
         "precision_at_10": ssl.precision_at_k(features, labels, k=10),
     }
-    assert len(set(report.values())) == 4  # classes overlap here, or all would be 1
+    assert len(set(report.values())) == 8  # classes overlap here, or all would be 1
+    assert report["nmi_low"] < report["nmi"] < report["nmi_high"], "each seed looks at other objects"
 
 
 @pytest.mark.parametrize("score", [ssl.cluster_scores, ssl.silhouette, ssl.precision_at_k, ssl.anomaly_recall])

@@ -44,7 +44,7 @@ def test_the_table_of_the_readme_is_read_and_one_without_names_is_refused(tmp_pa
     for name in ("a.png", "b.png", "unlabelled.png"):
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / name)
     labels = tmp_path / "labels.csv"
-    Table({"file": ["a.png", "gone.png", "b.png"], "label": ["E", "S", "S"]}).write(labels)
+    labels.write_text("file,label\na.png,E\ngone.png,S\nb.png,S\nunlabelled.png,\n")
     cutouts = script.read_pictures(tmp_path, labels, "label", 16, 1.0)
     assert cutouts.labels("label").tolist() == ["E", "S"] and cutouts.images.shape[-1] == 16
     for columns, absent in ({"name": ["a"], "label": ["E"]}, "file or objid"), ({"file": ["a.png"]}, "label"):

@@ -139,10 +139,10 @@ def test_own_positions_become_a_set_and_the_lost_ones_are_listed(
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("RA,DEC\n1,2\n", "no column dec and no column ra, only RA, DEC: rename"),
+        ("RAJ2000,DE\n1,2\n", "no column dec and no column ra, only RAJ2000, DE: rename"),
         ("ra,dec\n1,2\n361,3\n", "ra of row 2 is 361"),
         ("ra,dec\n1,95\n", "dec of row 1 is 95"),
-        ("ra,dec\nfoo,1\n", "ra holds no angles"),
+        ("ra,dec\n1,1\n,1\nfoo,1\n", "ra holds no angles, but text such as 'foo' in row 3: give degrees"),
         ("ra,dec\n1,2\n,3\n", "ra of row 2 is"),
         ("ra,dec\n", "has no rows"),
         ("ra,dec\n1,2,3\n", "cannot be read as a table"),
@@ -166,6 +166,36 @@ def test_list_made_of_an_earlier_fetch_keeps_all_its_columns(archive, mine, fram
         catalogue = data_fetch.plan("positions", archive=archive, source=tmp_path / f"{again}.ecsv").catalogue
     assert len(catalogue) == 5 and {"user_ra", "user_user_ra", "user_user_user_ra"} <= set(catalogue.colnames)
     np.testing.assert_allclose(np.sort(catalogue["user_ra"]), np.sort(table["ra"][:5]))  # the first list's
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_object_goes_with_the_nearest_of_its_positions(archive, mine, tmp_path, seed):
+    found, _ = mine
+    # One list is asked for in one query, the other in several; the seed decides on the order.
+    for others in (0, 150):
+        dec = np.r_[found["dec"][0] + np.array([0.9, 0.1, 0.5]) / 3600, np.full(others, 80.0)]
+        table = Table({"ra": np.r_[[found["ra"][0]] * 3, np.arange(others)], "dec": dec})
+        table["name"] = ["far", "near", "middle", *["lost"] * others]
+        table.write(tmp_path / "mine.csv", overwrite=True)
+        catalogue = data_fetch.plan("positions", archive=archive, source=tmp_path / "mine.csv", seed=seed).catalogue
+        assert list(catalogue["objid"]) == [found["objid"][0]] and list(catalogue["name"]) == ["near"]
+        reasons = list(catalogue.meta["unmatched"]["reason"])
+        assert len(reasons) == 2 + others and reasons.count("the same object as another position") == 2
+
+
+def test_capitals_of_ra_and_dec_do_not_matter_where_they_are_the_only_ones(archive, mine, tmp_path):
+    table = mine[1][:3]
+    table.rename_columns(["ra", "dec"], ["RA", "Dec"])
+    table.write(tmp_path / "mine.csv")
+    assert len(data_fetch.plan("positions", archive=archive, source=tmp_path / "mine.csv").catalogue) == 3
+    Table({"ra": [1.0], "dec": [2.0], "RA": ["0h4m"]}).write(tmp_path / "both.csv")
+    assert data_fetch.read_positions(tmp_path / "both.csv").colnames == ["ra", "dec", "RA"]
+
+
+def test_long_list_shows_how_far_it_is(practice, mine, frames_folder, tmp_path, command):
+    mine[1][:2].write(tmp_path / "mine.csv")
+    options = ["--archive", practice.url, "--bands", "r", "--out", tmp_path / "set", "--frames", frames_folder]
+    assert "query" in command("positions", tmp_path / "mine.csv", *options).err
 
 
 @pytest.mark.parametrize("file_last", [True, False])
@@ -242,11 +272,14 @@ def test_own_fits_files_with_broken_pixels_are_listed(tmp_path):
         ("name,class\n0.png,a\n", "no column file, only name, class"),
         ("file,class\n../labels.csv,a\n", "is outside of"),
         ("file,class\n0.png,a\n0.png,b\n", "names 0.png 2 times"),
+        ("file,class\n0.png,a\n,b\n,c\n", "names no file in 2 rows, the first is row 2"),
+        ("file,class\nlink.png,a\n", "file link.png of the table is a link that leads outside of"),
         ("file,class\n4.png,a\n", "none of the 1 files can be read"),
     ],
 )
 def test_labels_that_cannot_be_used(pictures, tmp_path, command, text, words):
     folder, labels = pictures
+    (folder / "link.png").symlink_to(labels)
     labels.write_text(text)
     done = command("images", folder, labels, "--out", tmp_path / "set")
     assert done.returncode == 2 and words in done.err and not (tmp_path / "set").exists(), done.err

@@ -10,6 +10,7 @@ from astropy.table import MaskedColumn, Table
 from PIL import Image
 
 from astro_ssl_nb import CutoutSet
+from astro_ssl_nb.set_files import write_card
 from data_fetch.dataset_card import write_dataset_card
 
 
@@ -28,7 +29,10 @@ def make_set(folder, *, n=12, classes=("GALAXY", "STAR"), columns=(), remove=(),
         }
     )
     table.remove_columns(list(remove))
-    return CutoutSet.from_arrays(rng.normal(size=(n, 3, 16, 16)), table, bands="gri", **card).save(folder)
+    cutouts = CutoutSet.from_arrays(rng.normal(size=(n, 3, 16, 16)), table, bands="gri", **card)
+    cutouts.save(folder)
+    write_card(cutouts.card, folder)  # with what holds for a fetched set alone
+    return folder
 
 
 def pictures(folder):
@@ -78,8 +82,8 @@ def test_front_matter_is_yaml(folder):
         ({"expected": 14}, "14, **which is not the 12 that are here"),
         ({"request": {"name": "sg", "n": 14}}, "14, **but 12 are here"),
         ({"archive": "practice (seed 0)"}, "sky of this set is simulated"),
-        ({"request": {"name": "ef4"}}, "Baillard et al. 2011"),
-        ({"request": {"name": "mg"}}, "Lintott et al. 2008"),
+        ({"data_set": "ef4: galaxies"}, "Baillard et al. 2011"),
+        ({"data_set": "mg: galaxies"}, "Lintott et al. 2008"),
         ({"survey": "SDSS", "release": 12}, "SDSS-III "),
         ({"survey": "SDSS", "release": "DR17"}, "SDSS-IV "),
         ({}, "names none: it was not fetched"),

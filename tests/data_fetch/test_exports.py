@@ -216,6 +216,27 @@ def test_classes_that_are_numbers_keep_them(tmp_path):
         assert list(file["ans"].attrs["names"]) == [str(number) for number in range(12)]
 
 
+def test_more_classes_than_an_attribute_and_a_short_integer_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[export.__module__], "BLOCK", 40_000)
+    table = Table({"class": np.arange(40_000)})
+    folder = CutoutSet.from_arrays(np.ones((40_000, 1, 1, 1)), table, bands="r").save(tmp_path / "set")
+    with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
+        assert file["ans"][-1] == 39_999 and len(file["ans"].attrs["names"]) == 40_000
+
+
+def test_column_of_vectors(tmp_path):
+    vectors = MaskedColumn(np.arange(6.0).reshape(2, 3), mask=[[False, True, False], [False] * 3])
+    folder = CutoutSet.from_arrays(np.ones((2, 1, 4, 4)), Table({"v": vectors}), bands="r").save(tmp_path / "set")
+    assert datasets.load_from_disk(str(export(folder, tmp_path / "hub", "datasets")))["v"][:] == [
+        [0, None, 2],
+        [3, 4, 5],
+    ]
+    for format in ("fits", "hdf5"):
+        path = export(folder, tmp_path / f"out.{format}", format)
+        read = fits.getdata(path, "CATALOG")["v"] if format == "fits" else h5py.File(path)["v"][:]
+        np.testing.assert_array_equal(read, [[0, np.nan, 2], [3, 4, 5]])
+
+
 def test_label_that_is_measured_is_no_class(tmp_path):
     table = Table({"label": [0.1, 0.2, 0.3]})
     folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")

@@ -1,6 +1,7 @@
 """A fetch through every fault gives the bytes of an undisturbed one; each line of jupyter-book/faults.md is here."""
 
 import bz2
+import json
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ from astropy.table import Table
 
 import data_fetch
 from astro_ssl_nb.set_files import whole_file
+from data_fetch.folder import WORK
 
 from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
 
@@ -56,7 +58,7 @@ def assert_same(out, other):
     for name in ("images.npy", "catalogue.parquet"):
         assert (out / name).read_bytes() == (other / name).read_bytes(), name
     assert data_fetch.verify(out) == []
-    assert not (out / "work").exists() and not (out / "missing.ecsv").exists()
+    assert not (out / WORK).exists() and not (out / "missing.ecsv").exists()
     assert not list(out.parent.rglob("*.part"))
 
 
@@ -209,9 +211,9 @@ def test_damaged_files_of_an_interrupted_run_are_fetched_again(server, undisturb
     server.faults.append(always("frame", Fault(404)))
     with pytest.raises(data_fetch.FetchError, match="none of the"):
         fetch(server, tmp_path / "set")
-    for path in (tmp_path / "set" / "work" / "answers").iterdir():
+    for path in (tmp_path / "set" / WORK / "answers").iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    (tmp_path / "set" / "work" / "journal.jsonl").unlink()
+    (tmp_path / "set" / WORK / "journal.jsonl").unlink()
     server.faults.clear()
     fetch(server, tmp_path / "set")
     assert_same(tmp_path / "set", undisturbed)
@@ -332,13 +334,26 @@ def test_second_process_is_told_who_is_at_work_and_a_dead_one_is_no_obstacle(ser
         ("card.json", lambda b: b.replace(b'"missing": 0', b'"missing": 3'), "the card counts 3 missing objects"),
         ("card.json", lambda b: b.replace(b'"n": 36', b'"n": 50'), "50 objects were asked for: 36 are here"),
         ("card.json", lambda b: b"{}", "names no checksums"),
+        (
+            "missing.ecsv",
+            lambda b: b"# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n",
+            "'objid'",
+        ),
     ],
 )
 def test_verify_says_what_is_wrong(name, damage, words, undisturbed, tmp_path, command):
-    for file in ("images.npy", "catalogue.parquet", "card.json"):
-        content = (undisturbed / file).read_bytes()
+    for file in {"images.npy", "catalogue.parquet", "card.json", name}:
+        content = (undisturbed / file).read_bytes() if (undisturbed / file).exists() else b""
         (tmp_path / file).write_bytes(damage(content) if file == name else content)
     done = command("verify", tmp_path)
     assert done.returncode == 2 and words in done.err and "Traceback" not in done.err
     good = command("verify", undisturbed)
     assert good.returncode == 0 and "is as it was fetched" in good.out
+
+
+def test_set_without_a_request_can_be_verified(undisturbed, tmp_path):
+    for file in ("images.npy", "catalogue.parquet", "card.json"):
+        (tmp_path / file).write_bytes((undisturbed / file).read_bytes())
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(card | {"request": None}))
+    assert data_fetch.verify(tmp_path) == []

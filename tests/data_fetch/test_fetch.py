@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table, vstack
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch.catalogues import PHOTOMETRY, SPECTRUM
+from data_fetch.folder import WORK
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -63,7 +64,7 @@ def test_set_holds_what_its_catalogue_says(sgq):
     for name in catalogue.colnames:
         values = np.ma.compressed(np.ma.asarray(catalogue[name]))
         assert not np.isin(values, ["-9999", "-9999.0"] if values.dtype.kind == "U" else [-9999, -1000]).any(), name
-    assert not (out / "work").exists() and not (out / "missing.ecsv").exists()
+    assert not (out / WORK).exists() and not (out / "missing.ecsv").exists()
 
 
 def test_flux_in_the_cutouts_is_the_catalogue_magnitude(sgq):
@@ -95,6 +96,36 @@ def test_plan_names_fifteen_classes(n_classes, last):
     table.meta = {"sql": [], "excluded": None, "unmatched": Table()}
     text = str(data_fetch.Plan("mine", table, ("r",), 0, 32))
     assert ": 1 T00, 1 T01, 1 T02, 2 T03, 1 T04" in text and last in text and text.count(" T") == 15
+
+
+def test_plan_counts_objects_without_a_class_as_the_card_does():
+    where = dict.fromkeys(("run", "rerun", "camcol", "field"), np.ones(3, int))
+    for unknown in (MaskedColumn(["a", "x", "a"], mask=[False, True, False]), [1.0, np.nan, 1.0]):
+        table = Table({**where, "class": unknown})
+        table.meta = {"sql": [], "excluded": None, "unmatched": Table()}
+        assert "objects   3: 1 (not known), 2 " in str(data_fetch.Plan("mine", table, ("r",), 0, 32))
+
+
+def test_integers_of_numpy_are_integers(archive, sgq):
+    numbers = {"n": np.int64(30), "size": np.int64(32), "seed": np.int64(0)}
+    planned = data_fetch.plan("sgq", archive=archive, out=sgq[0], **numbers)  # the request of the card
+    assert planned.objects == 30
+
+
+def test_object_with_two_spectra_is_in_one_class(archive, monkeypatch):
+    query, stars = archive.query, []
+
+    def answer(sql, **options):
+        table = query(sql, **options)
+        if "'STAR'" in sql and len(table):
+            stars.append(table.copy())
+            stars[-1].replace_column("class", ["GALAXY"] * len(table))
+        return vstack([stars[0], table]) if "'GALAXY'" in sql and len(table) else table
+
+    monkeypatch.setattr(archive, "query", answer)
+    catalogue = data_fetch.plan("sg", archive=archive, n=40).catalogue
+    assert np.isin(stars[0]["objID"], catalogue["objid"]).any()
+    assert sorted(catalogue["class"]) == ["GALAXY"] * 20 + ["STAR"] * 20 and len(set(catalogue["objid"])) == 40
 
 
 def test_plan_says_how_much_disk_the_set_takes(archive, sgq):
@@ -191,6 +222,37 @@ def test_complete_folder_is_opened_and_nothing_is_fetched(mirror, frames_folder,
         data_fetch.fetch("pretext", archive=mirror.url, seed=1, **request)
 
 
+def test_lost_file_of_a_complete_set_is_made_again(mirror, frames_folder, tmp_path):
+    request = {"n": 20, "bands": "r", "out": tmp_path / "set", "frames": frames_folder, "progress": False}
+    before = np.array(data_fetch.fetch("pretext", archive=mirror.url, **request).images)
+    asked = len(mirror.frames)
+    (tmp_path / "set" / "images.npy").unlink()
+    with pytest.raises(FileNotFoundError, match="Run the same"):
+        CutoutSet.open(tmp_path / "set")
+    np.testing.assert_array_equal(data_fetch.fetch("pretext", archive=mirror.url, **request).images, before)
+    assert len(mirror.frames) == asked and data_fetch.verify(tmp_path / "set") == []
+
+
+def test_part_of_a_set_is_not_taken_for_the_whole(sgq, archive, tmp_path):
+    out, cutouts = sgq
+    part = cutouts[:10].save(tmp_path / "part")
+    assert CutoutSet.open(part).card["sql"] == cutouts.card["sql"]
+    with pytest.raises(data_fetch.FetchError, match="was not fetched into it"):
+        data_fetch.fetch("sgq", archive=archive, n=30, out=part)
+    assert "is a part" in data_fetch.write_dataset_card(part).read_text()
+    assert ["names no checksums" in problem for problem in data_fetch.verify(part)] == [True]
+
+
+def test_set_that_cannot_be_written_to_is_opened_without_a_card(archive, practice, tmp_path, command, small_disk):
+    arguments = ("pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set")
+    assert command(*arguments).returncode == 0
+    (tmp_path / "set" / "README.md").unlink()
+    with small_disk(0):
+        done = command(*arguments)
+    assert done.returncode == 0 and "warning: no card was written: cannot write to" in done.out, done.err
+    assert "10 cutouts" in done.out
+
+
 def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -209,7 +271,7 @@ def test_killed_run_goes_on_and_gives_the_same_bytes(practice, mirror, tmp_path)
     mirror.hold = f"frame-r-.*-{fields[-1]:04d}.fits"
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert mirror.reached.wait(60)
-    journal = killed / "work" / "journal.jsonl"
+    journal = killed / WORK / "journal.jsonl"
     wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n"))
     wait_for(lambda: len(list((tmp_path / "killed" / "frames").rglob("*.bz2"))) == 3)
     process.send_signal(signal.SIGKILL)
@@ -245,8 +307,8 @@ def test_half_written_ends_of_a_killed_run_are_done_again(archive, frames_folder
     whole = data_fetch.fetch("pretext", archive=archive, out=tmp_path / "whole", **request)
     out = tmp_path / "torn"
     data_fetch.plan("pretext", archive=archive, out=out, n=20, bands="r", size=16)
-    (out / "work" / "images.f4").write_bytes(b"half of a field")
-    (out / "work" / "journal.jsonl").write_bytes(b'{"missing": {')
+    (out / WORK / "images.f4").write_bytes(b"half of a field")
+    (out / WORK / "journal.jsonl").write_bytes(b'{"missing": {')
     torn = data_fetch.fetch("pretext", archive=archive, out=out, **request)
     assert np.array_equal(torn.images, whole.images)
 

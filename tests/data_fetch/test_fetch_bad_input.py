@@ -13,6 +13,7 @@ from astropy.table import Table
 
 import data_fetch
 from astro_ssl_nb import CutoutSet
+from data_fetch.folder import WORK
 from data_fetch.transport import RETRY
 
 from .conftest import Mirror
@@ -99,16 +100,16 @@ def test_set_whose_places_nobody_knows_cannot_be_excluded(practice, command, tmp
 def test_damaged_journal_is_named_with_the_way_out(practice, command, tmp_path, line):
     arguments = ["pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set"]
     assert command(*arguments, "--plan").returncode == 0
-    (tmp_path / "set" / "work" / "journal.jsonl").write_bytes(line)
-    journal = tmp_path / "set" / "work" / "journal.jsonl"
+    (tmp_path / "set" / WORK / "journal.jsonl").write_bytes(line)
+    journal = tmp_path / "set" / WORK / "journal.jsonl"
     assert_complains(command(*arguments), f"line 1 of {journal} is damaged", f"remove {journal.parent} and run")
 
 
 def test_damaged_journal_of_a_set_with_a_card_costs_the_set(practice, command, tmp_path):
     arguments = ["pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set"]
     assert command(*arguments).returncode == 0
-    (tmp_path / "set" / "work").mkdir()
-    (tmp_path / "set" / "work" / "journal.jsonl").write_bytes(b"rubbish\n")
+    (tmp_path / "set" / WORK).mkdir()
+    (tmp_path / "set" / WORK / "journal.jsonl").write_bytes(b"rubbish\n")
     assert_complains(command(*arguments), "is damaged", f"remove {tmp_path / 'set'} and run")
 
 
@@ -166,6 +167,45 @@ def test_folder_that_holds_something_else(practice, command, tmp_path):
     (tmp_path / "card.json").write_text("")
     done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path)
     assert_complains(done, "card.json is no whole JSON file", "choose another folder")
+
+
+def test_files_of_a_user_are_left_alone(practice, command, tmp_path):
+    names = ("work/thesis.tex", "catalogue.parquet", "images.npy", "missing.ecsv", "card/sky.png", "README.md")
+    for name in names:
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text("mine")
+    arguments = ("pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "mine")
+    assert_complains(command(*arguments), f"{tmp_path / 'mine'} holds card and no data set", "an empty folder")
+    assert {str(path.relative_to(tmp_path / "mine")) for path in (tmp_path / "mine").rglob("*") if path.is_file()} == {
+        *names
+    }
+    assert all((tmp_path / "mine" / name).read_text() == "mine" for name in names)
+
+
+def test_folder_with_a_readme_and_hidden_files_is_empty(practice, command, tmp_path):
+    for name in ("README.md", ".DS_Store"):
+        (tmp_path / name).write_text("mine")
+    done = command("pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path)
+    assert done.returncode == 0, done.err
+    assert (tmp_path / "README.md").read_text() == "mine" and len(CutoutSet.open(tmp_path)) == 10
+
+
+def test_mistake_is_said_before_the_practice_sky_is_made(command, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("the archive was opened")
+
+    monkeypatch.setattr(data_fetch, "open_archive", fail)
+    assert_complains(command("sgg", "--out", tmp_path / "set"), "unknown data set 'sgg'")
+    assert_complains(command("sgq", "--n", 61, "--out", tmp_path / "set"), "use 60 or 63")
+
+
+def test_interrupt_promises_to_go_on_only_where_it_does(command, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_fetch, "export", interrupt)
+    done = command("export", tmp_path, tmp_path / "out")
+    assert (done.returncode, done.err) == (130, "stopped\n")
 
 
 def test_one_limit_of_magnitudes_is_refused(practice):

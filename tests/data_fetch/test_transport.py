@@ -117,6 +117,14 @@ def test_sql_without_end_is_given_up(fault, limit, words, server, monkeypatch):
     assert len(server.asked("sql")) == 3
 
 
+def test_server_on_this_computer_is_not_asked_for_through_a_proxy(server, dead, tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, dead)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert len(fetch(server, tmp_path / "set")) == FIELDS * OBJECTS
+
+
 @pytest.mark.parametrize("away", [1, 5, 6])
 def test_server_that_is_away_for_a_moment_is_asked_again(server, dead, away):
     tries = []

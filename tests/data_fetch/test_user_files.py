@@ -152,7 +152,9 @@ def test_hours_and_minutes_are_refused_with_advice(tmp_path, text):
         lambda: data_fetch.read_positions(tmp_path / "t.csv"),
         lambda: data_fetch.own_images(tmp_path, tmp_path / "t.csv", out=tmp_path / "set"),
     ):
-        with pytest.raises(FetchError, match=f"column ra holds no angles, but text such as '{text}': give degrees"):
+        with pytest.raises(
+            FetchError, match=f"column ra holds no angles, but text such as '{text}' in row 1: give degrees"
+        ):
             refused()
 
 
@@ -236,6 +238,12 @@ def test_a_folder_of_the_user_beside_the_set_stays(pictures, command, tmp_path):
     assert command("images", *pictures, "--out", tmp_path / "new" / "mine").returncode == 0  # in a folder to be made
 
 
+def test_empty_folder_is_filled_with_sizes_of_numpy(pictures, tmp_path):
+    (tmp_path / "set").mkdir()
+    cutouts = data_fetch.own_images(*pictures, out=tmp_path / "set", size=np.int64(16), crop=np.float32(0.5))
+    assert cutouts.shape == (4, 3, 16, 16)
+
+
 def test_two_pictures_of_one_object_are_no_fault(pictures, tmp_path):
     pictures[1].write_text("file,objid\n0.png,7\n1.png,7\n")
     data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
@@ -297,6 +305,21 @@ def deep_tiff():
     tags += [(277, 3, 1, 3), (278, 3, 1, 8), (279, 4, 1, len(data))]
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 9) + entries + bytes(4) + struct.pack("<3H", 16, 16, 16) + data
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "moving.gif", "moving.png", "moving.webp"])
+def test_file_of_several_pictures_is_refused_and_not_cut_off(tmp_path, name):
+    pages = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="it holds 2 pictures: save each as a file"):
+        CutoutSet.from_image_files([tmp_path / name], Table({"objid": [1]}), size=8)
+
+
+def test_photograph_with_a_preview_behind_it_is_one_picture(tmp_path):
+    photograph, preview = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (8, 8), "blue")
+    photograph.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    cutouts = CutoutSet.from_image_files([tmp_path / "a.jpg"], Table({"objid": [1]}), size=8)
+    assert cutouts.images[0, :, 4, 4].tolist() == pytest.approx([255, 0, 0], abs=3)
 
 
 def test_postscript_is_never_handed_to_another_program(tmp_path):

@@ -29,10 +29,9 @@ def test_a_notebook_is_clean_and_has_the_shape_of_the_course(path):
     assert first.source.startswith("# ") and "**You will learn**" in first.source
     assert last.source.startswith("## What you learned")
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
-    drawn = [i for i, cell in enumerate(notebook.cells) if "plt.show()" in cell.source]
-    for i in drawn:
-        assert notebook.cells[i].metadata["mystnb"]["image"]["alt"]
-        assert notebook.cells[i + 1].cell_type == "markdown", "a figure is followed by what to see in it"
+    for cell, after in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if "plt.show()" in cell.source:
+            assert after.cell_type == "markdown", "a figure is followed by what to see in it"
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +65,20 @@ def test_what_the_course_leaves_can_be_used(run):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
     features = ssl.embed(run / "backbone.safetensors", sgq)
     assert features.shape == (240, 512) and np.isfinite(features).all()
-    executed = nbformat.read(run / "notebooks" / "03_few_shot_classification.ipynb", as_version=4)
-    pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
-    assert len(pictures) == 2
+
+
+@pytest.mark.timeout(1500)
+def test_every_figure_says_what_it_shows(run, book_module):
+    drawn = {}
+    for path in NOTEBOOKS:
+        executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+        drawn[path.stem] = [out.metadata["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+    for name, said in drawn.items():
+        assert said and all(len(one["caption"]) > 30 and len(one["alt"]) >= len(one["caption"]) for one in said), name
+    assert len(drawn["03_few_shot_classification"]) == 2
+    for name, words in book_module("comparison").FIGURES.values():  # which the book sets beside the paper's
+        assert any(all(word in one["caption"].lower() for word in words) for one in drawn[name]), words
 
 
 @pytest.mark.timeout(1500)

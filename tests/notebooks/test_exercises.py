@@ -35,10 +35,11 @@ def test_an_exercise_is_followed_by_a_hidden_solution(path):
     asked = [i for i, cell in enumerate(cells) if "exercise" in tags(cell)]
     solved = [i for i, cell in enumerate(cells) if "solution" in tags(cell)]
     for i in asked:
-        assert cells[i].cell_type == "markdown" and cells[i].source.startswith("## Exercise")
+        assert cells[i].cell_type == "markdown"
+        assert cells[i].source.startswith(("## Exercise", "## To think about"))
         assert i + 1 in solved, "the solution comes right after its exercise"
     for i in solved:
-        assert cells[i].cell_type == "code" and "hide-cell" in tags(cells[i])
+        assert "hide-cell" in tags(cells[i])
         assert "exercise" in tags(cells[i - 1]) or "solution" in tags(cells[i - 1])
 
 
@@ -66,9 +67,11 @@ def test_no_other_cell_needs_a_solution(path):
 def test_a_notebook_opens_and_closes_as_the_course_does(path):
     cells = read(path).cells
     first, last = cells[0].source, cells[-1].source
+    asked = [cell.source for cell in cells if "exercise" in tags(cell)]
     for part in ("**You will learn**", "**Prerequisites**", "**Inputs**", "**Outputs**", "**Run time**"):
         assert part in first
-    assert "**To think about**" in last and "**Read on**" in last and "](https://" in last.split("**Read on**")[1]
+    assert len(asked) == 2 and asked[1].startswith("## To think about\n\n1. ")
+    assert "**Read on**" in last and "](https://" in last.split("**Read on**")[1]
     assert any("assert " in cell.source for cell in cells if "solution" in tags(cell)), "a solution checks its claim"
 
 
@@ -83,7 +86,7 @@ def test_a_copy_is_the_notebook_without_its_solutions(tmp_path):
         for theirs, cell in zip(original.cells, ours.cells, strict=True):
             if "solution" in tags(theirs):
                 emptied += 1
-                assert cell.source == BLANK and cell.id == theirs.id and tags(cell) == []
+                assert cell.source == BLANK[cell.cell_type] and cell.id == theirs.id and tags(cell) == []
                 assert theirs.source.splitlines()[0] not in "".join(cell.source for cell in ours.cells)
             else:
                 assert cell == theirs
@@ -100,6 +103,22 @@ def test_a_notebook_that_was_executed_leaves_no_answer_in_its_output(tmp_path):
     (copy,) = write_exercises(tmp_path / "class", course=tmp_path / "course")
     assert "forty-two" not in copy.read_text()
     assert tags(read(copy).cells[0]) == ["remove-stderr"] and read(copy).cells[0].execution_count is None
+
+
+def test_a_solution_in_words_is_taken_out_and_leaves_a_text_cell(tmp_path):
+    solution = nbformat.v4.new_markdown_cell("Forty-two.", metadata={"tags": ["solution"]})
+    (tmp_path / "course").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[solution]), tmp_path / "course" / "01_one.ipynb")
+    (copy,) = write_exercises(tmp_path / "class", course=tmp_path / "course")
+    nbformat.validate(read(copy))
+    assert "Forty-two" not in copy.read_text() and not read(copy).cells[0].source.startswith("#")
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "class").write_text("mine")
+    with pytest.raises(SystemExit, match="class is a file: choose a folder"):
+        write_exercises(tmp_path / "class", force=True)
+    assert (tmp_path / "class").read_text() == "mine"
 
 
 def test_answers_of_a_student_are_not_overwritten(tmp_path):

@@ -87,6 +87,7 @@ def test_runs_in_order_with_parameters_and_measures(course):
         ("{01_first: {n: true}}", "`n` is True"),
         ("{01_first: {n: 1.5}}", "`n` is 1.5"),
         ("[1, 2]", "must map notebook names"),
+        ("{all: false}", "must map notebook names"),
         ("{01_first: [", "cannot be read"),
     ],
 )
@@ -112,6 +113,11 @@ def test_an_integer_may_stand_for_a_float_and_lists_are_checked_inside(course):
     assert "sizes" in refusal(course, "{01_first: {sizes: [5, ten]}}")
     assert "sizes" in refusal(course, "{01_first: {sizes: 5}}")
     run(course, "{01_first: {n: 2, sizes: [1], other: text}}")
+
+
+def test_numbers_are_written_as_in_a_notebook(course):
+    run(course, "{01_first: {learning_rate: 3e-3}}", only="01")
+    assert json.loads((course.parent / "runs/trial/number.json").read_text()) == [1, 0.003]
 
 
 def test_a_missing_preset_and_a_path_as_run_are_refused(course):
