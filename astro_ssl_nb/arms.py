@@ -6,9 +6,9 @@ import numpy as np
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone
 from astro_ssl_nb.caches import digest
+from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.properties import Property, property_values
 from astro_ssl_nb.representations import forward, frozen_backbone
-from astro_ssl_nb.set_files import file_digest
 from astro_ssl_nb.stretch import stretch_of_part
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from astro_ssl_nb.files import plain, whole_file
 from astro_ssl_nb.seeds import seeded
-from astro_ssl_nb.set_files import plain, whole_file
 from astro_ssl_nb.stretch import Stretch
 
 # The one timm architecture whose ImageNet weights come inside a Python package, so that the ImageNet arm is the same

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_ssl_nb.set_files import file_digest, whole_file
+from astro_ssl_nb.files import file_digest, whole_file
 
 # A result of other code, or of other versions of these, is another result.
 VERSIONS = ("torch", "timm", "scikit-learn", "fastai")

@@ -11,8 +11,8 @@ from fastai.torch_core import get_model, rank_distrib
 from torch import nn
 
 from astro_ssl_nb.columns import as_floats
+from astro_ssl_nb.files import whole_file
 from astro_ssl_nb.seeds import get_generators, set_generators
-from astro_ssl_nb.set_files import whole_file
 
 FORMAT = 4  # 1 held the state of another optimiser, 2 and 3 did not say all of what was learned and how
 

@@ -1,8 +1,6 @@
 """CutoutSet: images, their catalogue and where both came from, in one folder."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +8,10 @@ from astropy import units as u
 from astropy.table import Table
 
 from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.files import file_state, whole_path
 from astro_ssl_nb.image_files import check_alike, read_image
-from astro_ssl_nb.set_files import file_state, read_json, write_card, write_catalogue
+from astro_ssl_nb.set_files import OF_A_FETCH, check_whole, read_set, write_card, write_catalogue
 from astro_ssl_nb.splitting import overlap_groups, split_rows
-
-FILES = ("images.npy", "catalogue.parquet", "card.json")
-OF_A_FETCH = ("request", "checksums", "missing", "expected")  # entries of a card that hold for what was fetched alone
 
 
 class CutoutSet:
@@ -157,24 +153,9 @@ class CutoutSet:
             If the files do not belong together.
         """
         folder = Path(folder)
-        if not folder.exists():
-            raise FileNotFoundError(
-                f"there is no CutoutSet at {folder}: `python -m data_fetch` makes one. In the course, notebook 01 "
-                'does, for the `run` that its first code cell names (after `make demo`, run = "demo")'
-            )
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{folder} is not a complete CutoutSet: {', '.join(missing)} missing. "
-                "Run the same `python -m data_fetch` command again to complete it."
-            )
+        check_whole(folder)
         try:
-            card = read_json(folder / "card.json")
-            state = file_state(folder / "images.npy")
-            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-            if images.dtype not in (np.float32, np.uint8):
-                raise ValueError(f"images.npy holds {images.dtype} numbers, not float32 fluxes or uint8 pictures")
-            catalogue = Table.read(folder / "catalogue.parquet", format="parquet")
+            images, catalogue, card, state = read_set(folder)
             return cls(images, catalogue, card, _state=state)
         except Exception as error:
             raise ValueError(f"{folder} cannot be read as a CutoutSet: {error}") from error
@@ -194,18 +175,15 @@ class CutoutSet:
             If a column holds what Parquet cannot. After any error nothing is left behind.
         """
         folder = Path(folder)
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists: choose another folder, or remove it first")
         card = {key: value for key, value in self.card.items() if key not in OF_A_FETCH}
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
-                part = Path(work) / "part"  # the other folder is readable for its maker alone
+            with whole_path(folder) as part:
                 part.mkdir()
                 self._write_images(part / "images.npy")
                 write_catalogue(self.catalogue, part / "catalogue.parquet")
                 write_card(card, part)
-                os.replace(part, folder)
+        except FileExistsError:
+            raise
         except OSError as error:
             raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
         return folder

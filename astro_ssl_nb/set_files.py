@@ -1,48 +1,42 @@
-"""Files that are whole or not there, and those of a CutoutSet: card, catalogue, and whether one is still the same."""
+"""The files of a CutoutSet: images, catalogue and card."""
 
-import glob
-import hashlib
 import json
-import os
-import platform
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
+from astropy.table import Table
 
+from astro_ssl_nb.files import file_state, plain, read_json, whole_file
+
+FILES = ("images.npy", "catalogue.parquet", "card.json")
 FORMAT = 1
+OF_A_FETCH = ("request", "checksums", "missing", "expected")  # entries of a card that hold for what was fetched alone
 SHOWN = 15  # classes or reasons that are named one by one
 
 
-def read_json(path):
-    """What a JSON file holds; a ValueError names the file."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no whole JSON file: {error}") from error
+def check_whole(folder):
+    """Raise a FileNotFoundError, which says what to do, unless a folder has the files of a CutoutSet."""
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"there is no CutoutSet at {folder}: `python -m data_fetch` makes one. In the course, notebook 01 "
+            'does, for the `run` that its first code cell names (after `make demo`, run = "demo")'
+        )
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} is not a complete CutoutSet: {', '.join(missing)} missing. "
+            "Run the same `python -m data_fetch` command again to complete it."
+        )
 
 
-def plain(value):
-    """A number or an array of numpy or torch as JSON can hold it, for `json.dumps(..., default=plain)`."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise ValueError(f"{value!r} of type {type(value).__name__} cannot be written as JSON: give numbers and text")
-
-
-def file_state(path):
-    """What changes when anybody writes to a file or puts another in its place; None where there is no file."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def file_digest(path):
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_set(folder):
+    """Images (a memory map), catalogue and card of a folder, and the state of the file that the images are in."""
+    card = read_json(folder / "card.json")
+    state = file_state(folder / "images.npy")
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    if images.dtype not in (np.float32, np.uint8):
+        raise ValueError(f"images.npy holds {images.dtype} numbers, not float32 fluxes or uint8 pictures")
+    return images, Table.read(folder / "catalogue.parquet", format="parquet"), card, state
 
 
 def class_column(catalogue):
@@ -59,51 +53,6 @@ def class_column(catalogue):
     if "class" in catalogue.colnames:
         return "class"
     return "label" if "label" in catalogue.colnames and catalogue["label"].dtype.kind in "OSUbiu" else None
-
-
-@contextmanager
-def whole_file(path):
-    """A binary file to write to, which is put in the place of `path` once it is whole and on disk.
-
-    After an error in the block, or a full disk, nothing is left of it, and a file that was there before stands.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own for each process, so that two that write the same file do not write into each other's.
-    host = f"{path.name}.{platform.node()}."
-    part = path.with_name(f"{host}{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        for left in path.parent.glob(f"{glob.escape(host)}*.part"):  # by processes of this computer that were killed
-            process = left.name[len(host) : -len(".part")]
-            if process.isdecimal() and not psutil.pid_exists(int(process)):
-                left.unlink(missing_ok=True)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def flush(path):
-    """Have the system put on disk what was written to a file, so that a power cut does not take it."""
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())
 
 
 def write_catalogue(catalogue, path):

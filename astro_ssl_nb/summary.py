@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from astro_ssl_nb.set_files import plain, whole_file
+from astro_ssl_nb.files import plain, whole_file
 
 
 def record(run_folder, section, **numbers):

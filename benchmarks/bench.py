@@ -19,7 +19,7 @@ from pathlib import Path
 
 from timing import meets
 
-from astro_ssl_nb.set_files import whole_file
+from astro_ssl_nb.files import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNS = REPOSITORY / "runs"

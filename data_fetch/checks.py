@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.set_files import file_digest
+from astro_ssl_nb.files import file_digest
 
 
 def verify(folder):

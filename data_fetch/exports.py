@@ -1,8 +1,6 @@
 """A CutoutSet as other programs read it: FITS, HDF5 as Galaxy10 has it, and a folder of Hugging Face's `datasets`."""
 
 import json
-import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from astropy.table import Table
 
 from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.files import whole_path
 from astro_ssl_nb.set_files import class_column
 
 BLOCK = 1024  # images in memory at a time
@@ -76,13 +75,8 @@ def export(folder, out, format="fits"):
     out, cutouts = Path(out), CutoutSet.open(folder)
     if not len(cutouts):
         raise ValueError(f"{folder} is a set without cutouts: there is nothing to export")
-    if out.exists():
-        raise FileExistsError(f"{out} exists: choose another name, or remove it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        part = Path(work) / "part"
+    with whole_path(out) as part:
         writers[format](cutouts, part)
-        os.replace(part, out)
     return out
 
 

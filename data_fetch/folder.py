@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from astro_ssl_nb.cutouts import FILES, CutoutSet
-from astro_ssl_nb.set_files import file_digest, flush, read_json, whole_file, write_card, write_catalogue
+from astro_ssl_nb.cutouts import CutoutSet
+from astro_ssl_nb.files import file_digest, flush, read_json, whole_file
+from astro_ssl_nb.set_files import FILES, write_card, write_catalogue
 
 WORK = ".data_fetch"  # a name that no user gives: the folder is removed in the end
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astro_ssl_nb.set_files import SHOWN, file_digest
+from astro_ssl_nb.files import file_digest
+from astro_ssl_nb.set_files import SHOWN
 from data_fetch.catalogues import DATA_SETS
 from data_fetch.draws import Excluded, draw
 from data_fetch.folder import FetchError

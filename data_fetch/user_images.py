@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 
 from astro_ssl_nb.columns import unknown_values
 from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
+from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.image_files import check_alike, check_size, read_image
-from astro_ssl_nb.set_files import file_digest, write_card
+from astro_ssl_nb.set_files import write_card
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table

@@ -18,7 +18,7 @@ import pytest
 from astropy.table import Table
 
 import data_fetch
-from astro_ssl_nb.set_files import whole_file
+from astro_ssl_nb.files import whole_file
 from data_fetch.folder import WORK
 
 from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
