@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "stretch": ["Stretch", "lupton_rgb"],
         "invariance": ["Invariance"],
         "finetuning": ["few_shot_learner"],
+        "predictors": ["Predictor"],
         "losses": ["masked_l1", "masked_laplace", "vicreg"],
         "backbones": ["create_backbone", "load_backbone", "read_card", "save_backbone"],
         "checkpoints": ["Checkpoint"],

@@ -93,25 +93,37 @@ def save_backbone(learn, path, **metrics):
     OSError
         If it cannot be written; a file that was there before stands.
     """
+    return write_weights(learn.model[0], {**card_of(learn), "metrics": metrics}, path)
+
+
+def card_of(learn):
+    """What a learner was trained on, a dict with `arch`, `stretch` (a Stretch) and more."""
+    card = {"arch": learn.arch, "stretch": learn.dls.stretch, **learn.dls.card}
+    return card | {
+        "data_sha256": learn.dls.train.cutouts.checksum(),
+        "enlarges": getattr(learn.model[0], "enlarges", False),
+    }
+
+
+def write_weights(module, card, path):
+    """Write a module and its card as safetensors, as `save_backbone` says; returns the Path."""
     from safetensors.torch import save
 
     path = Path(path)
-    card = {"arch": learn.arch, "stretch": asdict(learn.dls.stretch), **learn.dls.card, "metrics": metrics}
-    card["data_sha256"] = learn.dls.train.cutouts.checksum()
-    card["enlarges"] = getattr(learn.model[0], "enlarges", False)
-    state = {name: value.contiguous().cpu() for name, value in learn.model[0].state_dict().items()}
+    state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{len(broken)} of {len(state)} tensors of the backbone are not finite ({broken[0]} first), and not "
+            f"{len(broken)} of {len(state)} tensors of the network are not finite ({broken[0]} first), and not "
             "written: make the learner anew and train it at a lower learning rate, with the callback StopAtNaN"
         )
+    card = card | {"stretch": asdict(card["stretch"])}
     content = save(state, metadata={"card": json.dumps(card, default=plain)})
     try:
         with whole_file(path) as file:
             file.write(content)
     except OSError as error:
-        raise OSError(f"the backbone cannot be written to {path}: {error}") from error
+        raise OSError(f"the weights cannot be written to {path}: {error}") from error
     return path
 
 
@@ -155,22 +167,33 @@ def load_backbone(path, *, arch=None):
     FileNotFoundError, ValueError
         As `read_card`; also if the file holds another architecture than `arch`, or weights that do not fit it.
     """
-    from safetensors.torch import load_file
-
     card = read_card(path)
     if arch not in (None, card["arch"]):
         raise ValueError(f"{path} holds a {card['arch']}, not a {arch}: leave `arch` out, or name the right file")
+    backbone = backbone_of(card)
+    load_weights(backbone, path, card["arch"])
+    return backbone, card
+
+
+def backbone_of(card):
+    """The backbone that a card describes, with random weights."""
     backbone = create_backbone(card["arch"], card["stretch"].n_channels)
-    ours, theirs = backbone.state_dict(), load_file(path)
+    return _enlarging(backbone) if card.get("enlarges") else backbone
+
+
+def load_weights(module, path, arch):
+    """Load the tensors of a safetensors file into a module; a ValueError says where they do not fit."""
+    from safetensors.torch import load_file
+
+    ours, theirs = module.state_dict(), load_file(path)
     for name in ours | theirs:
         shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (ours, theirs)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"{path} does not fit a {card['arch']} of this timm version: {name} is {shapes[1]} in the file, "
+                f"{path} does not fit a {arch} of this timm version: {name} is {shapes[1]} in the file, "
                 f"{shapes[0]} in the network"
             )
-    backbone.load_state_dict(theirs)
-    return (_enlarging(backbone) if card.get("enlarges") else backbone), card
+    module.load_state_dict(theirs)
 
 
 def _imagenet(arch, n_channels):

@@ -177,9 +177,7 @@ def _backbone_for(dls, weights, arch):
 def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, opt_func=None, **kwargs):
     backbone, arch, dls = _backbone_for(dls, weights, arch)
     with seeded(dls.seed):
-        head = nn.Sequential(
-            nn.BatchNorm1d(backbone.num_features), nn.Dropout(dropout), nn.Linear(backbone.num_features, n_out)
-        )
+        head = norm_and_linear(backbone.num_features, n_out, dropout)
     model = MixedPrecision(backbone, head)
     model = model.to(memory_format=torch.channels_last)
     splitter, opt_func = splitter or stages, opt_func or adamw
@@ -189,6 +187,11 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
     if weights is not None:
         learn.freeze()
     return learn
+
+
+def norm_and_linear(n_features, n_out, dropout=0.0):
+    """The head of a learner."""
+    return nn.Sequential(nn.BatchNorm1d(n_features), nn.Dropout(dropout), nn.Linear(n_features, n_out))
 
 
 def adamw(params, *, lr, **kwargs):
@@ -241,11 +244,15 @@ def predict_properties(learn, cutouts, *, uncertainty=False):
         If the cutouts have other bands or another pixel scale than those of the training, or uncertainties are asked of
         a network that gives none.
     """
-    n, std = learn.dls.c, learn.dls.target_std
-    if uncertainty and learn.model[1][-1].out_features == n:
+    if uncertainty and learn.model[1][-1].out_features == learn.dls.c:
         raise ValueError("this network gives no uncertainties: make it with property_learner(..., uncertainty=True)")
     prediction, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
-    values = np.asarray(prediction[:, :n]) * std + learn.dls.target_mean
-    if not uncertainty:
-        return values
-    return values, np.exp(np.asarray(prediction[:, n:].clamp(*LOG_SCALE_RANGE))) * std
+    values, scales = in_units(np.asarray(prediction), learn.dls.target_mean, learn.dls.target_std)
+    return (values, scales) if uncertainty else values
+
+
+def in_units(outputs, mean, std):
+    """Values (N, P) in the units of the properties, and their scales, or None, of the outputs of a network."""
+    n = len(mean)
+    values = outputs[:, :n] * np.asarray(std) + mean
+    return values, np.exp(outputs[:, n:].clip(*LOG_SCALE_RANGE)) * np.asarray(std) if outputs.shape[1] > n else None

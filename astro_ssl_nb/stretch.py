@@ -227,6 +227,8 @@ def check_pixel_scale(card, cutouts):
 def stretch_of_part(stretch, train, part):
     """The stretch of training for another part of the data, whose bands may stand in another order.
 
+    `train` is the training set, or what has its `card` and `is_picture`.
+
     Raises
     ------
     ValueError

@@ -11,6 +11,8 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from astropy.table import Table
+from PIL import Image
 from run_course import run_course
 
 import astro_ssl_nb as ssl
@@ -79,6 +81,25 @@ def test_every_figure_says_what_it_shows(run, book_module):
     assert len(drawn["03_few_shot_classification"]) == 2
     for name, words in book_module("comparison").FIGURES.values():  # which the book sets beside the paper's
         assert any(all(word in one["caption"].lower() for word in words) for one in drawn[name]), words
+
+
+@pytest.mark.timeout(1500)
+def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, monkeypatch):
+    sgq = ssl.CutoutSet.open(run / "data" / "sgq")
+    two = sgq[np.isin(sgq.labels("class"), ["GALAXY", "STAR"])][:70]
+    files = [f"{row}.png" for row in range(len(two))]
+    for name, some in {"images": slice(60), "more": slice(60, 70)}.items():
+        (tmp_path / name).mkdir()
+        for file, picture in zip(files[some], ssl.figures.rgb(two[some].images, two.bands), strict=True):
+            Image.fromarray((255 * picture).astype(np.uint8)).save(tmp_path / name / file)
+    Table({"file": files[:60], "label": two[:60].labels("class")}).write(tmp_path / "labels.csv")
+    Table({"file": files[60:]}).write(tmp_path / "more.csv")
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    said: dict = {}
+    exec(code.replace("runs/demo", str(run)), said)
+    assert len(said["curve"]) == 3 * 2 * 5 and len(said["answers"]) == 10
+    assert (said["answers"].idxmax(axis=1).to_numpy() == two[60:].labels("class")).mean() > 0.5
 
 
 @pytest.mark.timeout(1500)
