@@ -67,7 +67,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
 
     Raises
     ------
-    ValueError
+    ValueError, FileNotFoundError
         As `class_learner`.
 
     Examples

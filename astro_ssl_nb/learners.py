@@ -103,7 +103,7 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
 
     Raises
     ------
-    ValueError
+    ValueError, FileNotFoundError
         As `class_learner`. A fit raises FloatingPointError once its loss is not finite.
     """
     if not hasattr(dls, "properties"):
@@ -141,8 +141,8 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
 
     Raises
     ------
-    ValueError
-        If the weights are for another architecture, stretch, bands or pixel scale. The constants of the stretch (noise,
+    ValueError, FileNotFoundError
+        If the weights are for another architecture, stretch, bands or pixel scale, or there is no such file. The constants of the stretch (noise,
         mean, scatter) are taken over from the weights, into `learn.dls`: a copy of `dls` where they differ. A fit
         raises FloatingPointError once its loss is not finite.
     """

@@ -86,20 +86,20 @@ def test_every_figure_says_what_it_shows(run, book_module):
 @pytest.mark.timeout(1500)
 def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, monkeypatch):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
-    two = sgq[np.isin(sgq.labels("class"), ["GALAXY", "STAR"])][:70]
+    two = sgq[np.isin(sgq.labels("class"), ["GALAXY", "STAR"])][:90]
     files = [f"{row}.png" for row in range(len(two))]
-    for name, some in {"images": slice(60), "more": slice(60, 70)}.items():
+    for name, some in {"images": slice(80), "more": slice(80, 90)}.items():
         (tmp_path / name).mkdir()
         for file, picture in zip(files[some], ssl.figures.rgb(two[some].images, two.bands), strict=True):
             Image.fromarray((255 * picture).astype(np.uint8)).save(tmp_path / name / file)
-    Table({"file": files[:60], "label": two[:60].labels("class")}).write(tmp_path / "labels.csv")
-    Table({"file": files[60:]}).write(tmp_path / "more.csv")
+    Table({"file": files[:80], "label": two[:80].labels("class")}).write(tmp_path / "labels.csv")
+    Table({"file": files[80:]}).write(tmp_path / "more.csv")
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     said: dict = {}
     exec(code.replace("runs/demo", str(run)), said)
     assert len(said["curve"]) == 3 * 2 * 5 and len(said["answers"]) == 10
-    assert (said["answers"].idxmax(axis=1).to_numpy() == two[60:].labels("class")).mean() > 0.5
+    assert (said["answers"].idxmax(axis=1).to_numpy() == two[80:].labels("class")).mean() > 0.5
 
 
 @pytest.mark.timeout(1500)
