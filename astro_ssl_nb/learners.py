@@ -142,9 +142,9 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     Raises
     ------
     ValueError, FileNotFoundError
-        If the weights are for another architecture, stretch, bands or pixel scale, or there is no such file. The constants of the stretch (noise,
-        mean, scatter) are taken over from the weights, into `learn.dls`: a copy of `dls` where they differ. A fit
-        raises FloatingPointError once its loss is not finite.
+        If the weights are for another architecture, stretch, bands or pixel scale, or there is no such file. The
+        constants of the stretch (noise, mean, scatter) are taken over from the weights, into `learn.dls`: a copy of
+        `dls` where they differ. A fit raises FloatingPointError once its loss is not finite.
     """
     if not hasattr(dls, "vocab"):
         raise ValueError("class_learner needs CutoutDataLoaders.for_classes; these loaders have no classes")

@@ -31,8 +31,7 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
     Raises
     ------
     ValueError, FileNotFoundError
-        If the backbone was trained on other bands or another pixel scale, or a feature is not finite; if there is no such
-        backbone.
+        If the backbone was trained on other bands or another pixel scale, or is not there, or a feature is not finite.
 
     Examples
     --------
