@@ -15,7 +15,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import sep
-import torch
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 from sklearn.linear_model import LogisticRegression
@@ -24,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.stretch import lupton_rgb
+from astro_ssl_nb.pictures import rgb
 from data_fetch.frames import Frame
 from data_fetch.practice import SimulatedSky
 from data_fetch.practice.instrument import PIXEL_SCALE
@@ -179,8 +178,10 @@ def figures(skies, numbers, pictures):
     figure.savefig(OUT / "measured.png", dpi=65, facecolor="white")
     figure, axes = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")
     for axis, name, images in zip(axes, skies, pictures, strict=True):
-        rgb = lupton_rgb(torch.from_numpy(images[:, [3, 2, 1]])).numpy().transpose(0, 2, 3, 1)
-        axis.imshow(np.concatenate([np.concatenate(rgb[4 * k : 4 * k + 4], axis=1) for k in range(4)]), origin="lower")
+        shown = rgb(images, BANDS)
+        axis.imshow(
+            np.concatenate([np.concatenate(shown[4 * k : 4 * k + 4], axis=1) for k in range(4)]), origin="lower"
+        )
         axis.set_title(f"{name}: taken for {name} with most certainty")
         axis.axis("off")
     figure.savefig(OUT / "most_certain.png", dpi=40, facecolor="white")

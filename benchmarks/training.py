@@ -162,10 +162,9 @@ def write_png(cutouts, folder):
     from PIL import Image
 
     folder.mkdir()
-    planes = [cutouts.bands.index(band) for band in "irg"]
-    pictures = ssl.lupton_rgb(torch.tensor(cutouts.images[:, planes])).permute(0, 2, 3, 1)
+    pictures = ssl.figures.rgb(cutouts.images, cutouts.bands)
     paths = [folder / f"{k}.png" for k in range(len(cutouts))]
-    for path, picture in zip(paths, (pictures * 255).byte().numpy(), strict=True):
+    for path, picture in zip(paths, (pictures * 255).astype(np.uint8), strict=True):
         Image.fromarray(picture).save(path)
     return paths
 
