@@ -296,7 +296,7 @@ def figures(book, present):
                     f"```{{figure}} generated/{path.name}",
                     f":alt: {alt}",
                     "",
-                    f"{caption} {chapter}",
+                    f"{caption} Ours, in {chapter}.",
                 ]
                 shown.append("\n".join([*lines, "```"]))
             made[part] = "\n\n".join(shown) or f"*The figure is in* {chapter}."
