@@ -192,7 +192,7 @@ def test_full_disk_leaves_no_half_of_a_set(blobs, tmp_path, small_disk):
 
 def test_full_disk_leaves_the_backbone_that_was_there(learn, broken, tmp_path, small_disk):
     before = broken.read_bytes()
-    with small_disk(100_000), pytest.raises(OSError, match="the backbone cannot be written to"):
+    with small_disk(100_000), pytest.raises(OSError, match="the weights cannot be written to"):
         ssl.save_backbone(learn, broken)
     assert broken.read_bytes() == before and list(tmp_path.iterdir()) == [broken]
     assert read_card(broken)["arch"] == "resnet10t"

@@ -16,7 +16,7 @@ def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path
     spoilt = ssl.property_learner(learn.dls, "resnet10t")
     with torch.no_grad():
         next(spoilt.model[0].parameters()).fill_(np.nan)
-    with pytest.raises(ValueError, match="tensors of the backbone are not finite"):
+    with pytest.raises(ValueError, match="tensors of the network are not finite"):
         ssl.save_backbone(spoilt, tmp_path / "spoilt.safetensors")
     assert not list(tmp_path.iterdir())
     with (
