@@ -137,7 +137,11 @@ class CutoutSet:
         if not planes:
             raise ValueError("no image files were given: `paths` is empty")
         check_alike(paths, planes)
-        images = np.stack(planes)
+        return cls.of_image_files(np.stack(planes), catalogue, pixel_scale)
+
+    @classmethod
+    def of_image_files(cls, images, catalogue, pixel_scale):
+        """The set that `from_image_files` makes, of images that were read already."""
         bands = "RGB" if images.dtype == np.uint8 else [f"band{i + 1}" for i in range(images.shape[1])]
         return cls.from_arrays(images, catalogue, bands=bands, pixel_scale=pixel_scale, survey="image files")
 

@@ -10,17 +10,17 @@ from astro_ssl_nb.style import COLOURS, describe, in_course_style
 
 LEAST = 10  # objects in a bin of confidence: fewer are noise
 # Numbers of `COLOURS`: what starts alike looks alike, whatever a notebook calls it and beside whatever it stands.
-ARM_COLOURS = {
-    "pretext": 0,
-    "network": 0,
-    "imagenet": 1,
-    "scratch": 2,
-    "random": 2,
-    "photometry": 3,
-    "magnitudes": 3,
-    "catalogue": 4,
+ARM_STYLES = {
+    "pretext": (0, "-"),
+    "network": (0, "-"),
+    "imagenet": (1, "-"),
+    "scratch": (2, "-"),
+    "random": (2, "-"),
+    "photometry": (3, "-"),
+    "magnitudes": (3, "-"),
+    "catalogue": (4, "-"),
+    "both": (6, "--"),  # it often lies upon pretext
 }
-DASHED = {"both": 6}  # black: it often lies upon pretext
 
 
 def arm_styles(arms):
@@ -29,7 +29,7 @@ def arm_styles(arms):
     Parameters
     ----------
     arms : iterable of str
-        Names that `ARM_COLOURS` does not know, or whose colour is taken by another of these, get what is free.
+        Names that `ARM_STYLES` does not know, or whose colour is taken by another of these, get what is free.
 
     Returns
     -------
@@ -43,10 +43,9 @@ def arm_styles(arms):
     arms = list(dict.fromkeys(arms))
     known = {}
     for arm in arms:
-        if arm in ARM_COLOURS:
-            known.setdefault((COLOURS[ARM_COLOURS[arm]], "-"), arm)
-        if arm in DASHED:
-            known.setdefault((COLOURS[DASHED[arm]], "--"), arm)
+        if arm in ARM_STYLES:
+            number, line = ARM_STYLES[arm]
+            known.setdefault((COLOURS[number], line), arm)
     styles = {arm: style for style, arm in known.items()}
     free = [(colour, line) for line, colour in product(("-", "--", ":"), COLOURS) if (colour, line) not in known]
     others = [arm for arm in arms if arm not in styles]
@@ -84,7 +83,7 @@ def plot_differences(table, xlabel):
     said = [
         f"{row.task}, {row.recipe}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in table.itertuples()
     ]
-    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
+    return describe(fig, caption, f"{'; '.join(said)}.")
 
 
 @in_course_style
@@ -113,7 +112,7 @@ def plot_strata(tables, labels):
     axes[0, 0].legend(fontsize=9)
     fig.tight_layout()
     caption = f"Test accuracy against {' and '.join(labels.values())}, a line an arm, with 95 % intervals."
-    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
+    return describe(fig, caption, f"{'; '.join(said)}.")
 
 
 @in_course_style
@@ -146,7 +145,7 @@ def plot_reliability(answers, truth):
     ax.legend(fontsize=9, loc="lower right")
     fig.tight_layout()
     caption = "Share of answers that are right against the probability that the classifier gave them, a line an arm."
-    return describe(fig, caption, " ".join([caption, "; ".join(said)]).strip())
+    return describe(fig, caption, "; ".join(said))
 
 
 @in_course_style
@@ -177,4 +176,4 @@ def plot_redshifts(true, predicted, pit):
         f"Predicted against spectroscopic redshift, by {' and '.join(predicted)}; at the right the histogram of PIT "
         "values, which is flat (dotted) where error bars are honest."
     )
-    return describe(fig, caption, f"{caption} Its bars, from 0 to 1: {', '.join(f'{h:.2f}' for h in heights)}.")
+    return describe(fig, caption, f"Its bars, from 0 to 1: {', '.join(f'{h:.2f}' for h in heights)}.")

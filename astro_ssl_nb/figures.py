@@ -62,7 +62,7 @@ def plot_magnitude_error(measured, predicted, errors, names):
     axes[0, 0].legend(fontsize=8)
     fig.tight_layout()
     caption = "Median error of the network against magnitude, a panel a band, beside the catalogue's own error."
-    return describe(fig, caption, f"{caption} {'; '.join(said)}.")
+    return describe(fig, caption, f"{'; '.join(said)}.")
 
 
 @in_course_style
@@ -109,7 +109,7 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
         f"{title}{title and ': '}test {name} against labels per class, a panel a probe, a line an arm; "
         f"mean and 95 % interval over {draws}draws of labels."
     )
-    return describe(fig, caption, f"{caption} {_ends_in_words(table)}.")
+    return describe(fig, caption, f"{_ends_in_words(table)}.")
 
 
 def _ends_in_words(table):
@@ -176,4 +176,4 @@ def plot_confusion(answers, truth):
     axes[0, 0].set_ylabel("true class")
     fig.colorbar(drawn.im_, ax=axes[0], label="share of the true class")
     caption = "Which class is taken for which, a panel an arm: shares of each true class and numbers of objects."
-    return describe(fig, caption, f"{caption} Recognised: {'; '.join(said)}.")
+    return describe(fig, caption, f"Recognised: {'; '.join(said)}.")

@@ -71,7 +71,7 @@ def show_cutouts(cutouts, titles=None, *, columns=8):
     caption = f"{len(pictures)} cutouts of {cutouts.shape[-1]} pixels a side as colour pictures."
     runs = [(name, len(list(same))) for name, same in groupby(map(str, [] if titles is None else titles))]
     named = ", ".join(name if n == 1 else f"{n} titled {name}" for name, n in runs)
-    return describe(fig, caption, f"{caption} In their order: {named}." if named else None)
+    return describe(fig, caption, f"In their order: {named}." if named else "")
 
 
 @in_course_style
@@ -121,7 +121,7 @@ def show_batch(batch, loader, *, predictions=None, max_n=9):
         ax.set_title(title, fontsize=8)
     caption = f"{len(pictures)} cutouts as the network sees them, with what it has to say of each"
     caption += "." if predictions is None else " and, after the arrow, what it said."
-    return describe(fig, caption, f"{caption} {'; '.join(titles)}.")
+    return describe(fig, caption, f"{'; '.join(titles)}.")
 
 
 @in_course_style
@@ -152,10 +152,10 @@ def show_neighbours(cutouts, queries, neighbours, *, label="class"):
     fig.tight_layout(pad=0.3, w_pad=0.8, rect=(0, room, 1, 1))
     caption = (
         f"In each row a query at the left, and beside it the {rows.shape[1] - 1} objects nearest to it in feature "
-        "space; frames have the colours of the classes."
+        "space; borders have the colours of the classes."
     )
     same = [f"{np.sum(row[1:] == row[0])} of a {row[0]}" for row in names]
-    return describe(fig, caption, f"{caption} Neighbours of the class of the query: {', '.join(same)}.")
+    return describe(fig, caption, f"Neighbours of the class of the query: {', '.join(same)}.")
 
 
 @in_course_style
@@ -202,7 +202,7 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
     return describe(
         fig,
         f"Map of {len(cutouts)} objects{title and f' ({title})'}, drawn with the {len(shown)} that lie nearest to the "
-        f"middles of its cells; frames have the colours of the classes: {', '.join(colour_of)}.",
+        f"middles of its cells; borders have the colours of the classes: {', '.join(colour_of)}.",
     )
 
 
@@ -245,7 +245,7 @@ def plot_saliency(cutouts, maps, titles, *, unit):
         f"{n} cutouts, and beneath each what its pixels add to the answer (blue) or take from it (orange), in {unit}; "
         "lines are contours of its light."
     )
-    return describe(fig, caption, f"{caption} {said}.")
+    return describe(fig, caption, f"{said}.")
 
 
 def _class_legend(fig, colour_of):

@@ -68,7 +68,7 @@ def legend_below(fig, handles, names, **options):
     return (0.12 + 0.25 * rows) / fig.get_figheight()  # inches
 
 
-def describe(fig, caption, alt=None):
+def describe(fig, caption, numbers=""):
     """Say in words what a figure shows: the book's caption, and what browsers read out to those who cannot see it.
 
     Notebooks keep both beside the picture, as metadata of the output.
@@ -78,8 +78,8 @@ def describe(fig, caption, alt=None):
     fig : matplotlib Figure
     caption : str
         What is drawn, of what, with which intervals.
-    alt : str, optional
-        What there is to see, such as the numbers; by default the caption.
+    numbers : str, default=""
+        What there is to see in it. The alternative text is the caption and this.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def describe(fig, caption, alt=None):
     >>> fig, ax = plt.subplots()
     >>> _ = describe(fig, "Loss after each epoch of training.", "The loss falls from 1.2 to 0.3 in eight epochs.")
     """
-    DESCRIPTIONS[fig] = {"caption": " ".join(caption.split()), "alt": " ".join((alt or caption).split())}
+    DESCRIPTIONS[fig] = {"caption": " ".join(caption.split()), "alt": " ".join(f"{caption} {numbers}".split())}
     formatter = getattr(get_ipython(), "display_formatter", None)  # where there is no notebook, there is none
     if formatter is not None:
         png = formatter.formatters["image/png"]

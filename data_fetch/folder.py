@@ -97,7 +97,7 @@ class WorkFolder:
             raise FetchError(f"{self.out} holds {strangers[0]} and no data set: choose a new or an empty folder")
 
     def _compare(self, card):
-        if "request" not in card or not card["request"]:
+        if not card.get("request"):
             raise FetchError(f"{self.out} holds a data set that was not fetched into it: choose another folder")
         for key, ours in self.request.items():
             theirs = card["request"].get(key)

@@ -88,9 +88,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     except ValueError as error:
         raise FetchError(str(error)) from error
     rows = list(read)
-    options = {"size": size, "crop": crop, "pixel_scale": pixel_scale}
-    card = CutoutSet.from_image_files([paths[rows[0]]], table[rows[:1]], **options).card
-    cutouts = CutoutSet.from_arrays(np.stack(list(read.values())), table[rows], **card)
+    cutouts = CutoutSet.of_image_files(np.stack(list(read.values())), table[rows], pixel_scale)
     with _at_work(out) as work:
         part = cutouts.save(work / "part")
         if reasons:
