@@ -59,6 +59,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "sliders": ["FigureSlider"],
         "augmentations": ["at_any_distance"],
         "structure": ["measure_structure"],
+        "apertures": ["aperture_magnitudes"],
         "redshifts": ["paired_sigma_mad", "photoz_scores", "pit_flatness", "pit_values"],
         "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve"],
         "label_draws": ["labelled_subset"],

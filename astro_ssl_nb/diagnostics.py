@@ -18,6 +18,7 @@ ARM_STYLES = {
     "random": (2, "-"),
     "photometry": (3, "-"),
     "magnitudes": (3, "-"),
+    "apertures": (3, "--"),  # measured, as photometry is
     "catalogue": (4, "-"),
     "both": (6, "--"),  # it often lies upon pretext
 }

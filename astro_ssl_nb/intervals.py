@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 # Of the bootstrap of a label efficiency.
-DRAWS = 1000
+DRAWS = 10_000
 
 
 def mean_interval(values, level=0.95, *, score=False):
@@ -193,8 +193,9 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     """How many times fewer labels an arm needs than a baseline for the same score.
 
     Both sides use one probe, named beforehand: the best of several by their test scores would flatter the arm. The
-    baseline's mean curve is interpolated in the logarithm of the number of labels. The interval is a bootstrap over
-    seeds: with five of them it is too narrow, and holds the truth some 80 to 85 times in 100.
+    baseline's mean curve is interpolated in the logarithm of the number of labels. The 95 % interval is a bootstrap
+    over seeds, its percentiles moved outwards for their small number (Hesterberg 2015, arXiv:1411.5279): the plain ones
+    hold the truth 85 times in 100 with five seeds, these 93.
 
     Parameters
     ----------
@@ -222,40 +223,44 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     >>> label_efficiency(curve)[["n_labels", "efficiency", "lower_bound"]].round(2).values.tolist()
     [[5, 4.0, False]]
     """
+    from scipy import stats
+
     runs = curve[curve.probe == probe]
     for name in (arm, baseline):
         if name not in set(runs.arm):
             known = sorted({*zip(curve.arm, curve.probe, strict=True)})
             raise ValueError(f"the curve has no run of arm {name!r} with probe {probe!r}: choose from {known}")
-    scores = {
-        name: runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values="accuracy")
+    by_seed = [
+        runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values="accuracy").dropna(axis=1)
         for name in (arm, baseline)
-    }
-    shared = scores[arm].columns.intersection(scores[baseline].columns)  # both sides had the same labels there
+    ]
+    shared = by_seed[0].columns.intersection(by_seed[1].columns)  # both sides had the same labels there
     if not len(shared):
         raise ValueError(f"{arm!r} and {baseline!r} have no seed in common: give both the same draws of labels")
-    scores = {name: table[shared] for name, table in scores.items()}
-    sizes, n_seeds = scores[arm].index.to_numpy(float), len(shared)
+    sizes, baseline_sizes = (table.index.to_numpy(float) for table in by_seed)
+    scores = [table[shared].to_numpy() for table in by_seed]
+    n_seeds = len(shared)
 
     def efficiencies(seeds):
-        ours, theirs = (scores[name].iloc[:, seeds].mean(axis=1).to_numpy() for name in (arm, baseline))
+        ours, theirs = (score[:, seeds].mean(1) for score in scores)
         # A mean curve may dip by chance: what a baseline has reached once, it has reached.
         reached = np.maximum.accumulate(theirs)
         # A plateau counts to its end: more than it has reached takes more labels than that.
         rising = reached + np.arange(len(reached)) * 1e-12
-        needed = np.exp(np.interp(ours, rising, np.log(scores[baseline].index.to_numpy(float))))
+        needed = np.exp(np.interp(ours, rising, np.log(baseline_sizes)))
         return ours, needed / sizes, ours > reached[-1], ours < reached[0]
 
     score, efficiency, lower_bound, upper_bound = efficiencies(np.arange(n_seeds))
     low = high = np.full(len(sizes), np.nan)
     if n_seeds > 1:
+        tail = stats.norm.cdf(-np.sqrt(n_seeds / (n_seeds - 1)) * stats.t.ppf(0.975, n_seeds - 1))
         rng = np.random.default_rng(0)
-        drawn = [efficiencies(rng.integers(n_seeds, size=n_seeds)) for _ in range(DRAWS)]
+        drawn = [efficiencies(seeds) for seeds in rng.integers(n_seeds, size=(DRAWS, n_seeds))]
         _, bootstrap, beyond_all, below_all = (np.array(part) for part in zip(*drawn, strict=True))
-        low, high = np.percentile(bootstrap, [2.5, 97.5], axis=0)
+        low, high = np.quantile(bootstrap, [tail, 1 - tail], axis=0)
         # An end that is made of draws beyond the baseline's sizes is the size at which its curve stops, and no result.
-        low = np.where(below_all.mean(0) >= 0.025, np.nan, low)
-        high = np.where(beyond_all.mean(0) >= 0.025, np.nan, high)
+        low = np.where(below_all.mean(0) >= tail, np.nan, low)
+        high = np.where(beyond_all.mean(0) >= tail, np.nan, high)
     return pd.DataFrame(
         {
             "n_labels": sizes.astype(int),

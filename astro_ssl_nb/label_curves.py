@@ -61,7 +61,8 @@ def label_curve(
         The path of a saved backbone, "imagenet", None for random weights (random features where the backbone stays
         frozen, training from scratch where it does not), or a list of Property: the classifier that sees only those
         catalogue columns, and no image. A pair (weights, list of Property) is two classifiers, of features and of
-        columns, whose answers are averaged.
+        columns, whose answers are averaged. "apertures" is a classifier of columns that are measured on the pixels
+        themselves (`aperture_magnitudes`): what a network has above it, it did not get from light within circles.
     probes : sequence of {"linear", "knn", "finetune"}
         Logistic regression and nearest neighbours on frozen features, and training of the whole network. Arms with
         columns have frozen probes only.
@@ -128,7 +129,7 @@ def label_curve(
         for size, seed in subsets
     ]
     if not runs:
-        raise ValueError("nothing to run: arms with catalogue columns have frozen probes only, 'linear' and 'knn'")
+        raise ValueError("nothing to run: arms with columns have frozen probes only, 'linear' and 'knn'")
     identities = {run: (arms[run.arm].identity, *run[1:]) for run in runs}
     results = {}
     with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
@@ -211,7 +212,7 @@ def _check_probes(probes):
 def _like_the_backbones(arms, arch, stretch):
     """Architecture and stretch of an arm that starts from nothing: those given, or those of the saved backbones."""
     weights = [spec[0] if isinstance(spec, (list, tuple)) and spec else spec for spec in arms.values()]
-    cards = [read_card(one) for one in weights if isinstance(one, (str, Path)) and one != "imagenet"]
+    cards = [read_card(one) for one in weights if isinstance(one, (str, Path)) and one not in ("imagenet", "apertures")]
     found = {"arch": {card["arch"] for card in cards}, "stretch": {card["stretch"].kind for card in cards}}
     given = {"arch": arch, "stretch": stretch}
     for name, default in (("arch", "resnet18"), ("stretch", "rgb")):

@@ -17,6 +17,7 @@ CLAIMS = {
     "imagenet": ("pretext", "imagenet"),
     "scratch": ("pretext", "scratch"),
     "photometry": ("pretext", "photometry"),
+    "apertures": ("pretext", "apertures"),
     "catalogue": ("pretext", "catalogue"),
     "both": ("both", "catalogue"),
     "probe": ("pretext", "pretext"),
@@ -27,6 +28,7 @@ IN_WORDS = {
     "imagenet": "*pretext* is better than *imagenet*",
     "scratch": "*pretext* is better than *scratch*",
     "photometry": "*pretext* is better than the columns that it regressed",
+    "apertures": "*pretext* is better than light in circles, measured on the same pixels",
     "both": "a picture adds to what the catalogue measured",
     "probe": "fine-tuning is better than the linear probe",
 }

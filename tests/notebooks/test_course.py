@@ -59,7 +59,7 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
     assert pretrained["data_sha256"] == fetched["data_sha256"]["pretext"]
     assert set(pretrained["mae_mag"]) == set("ugriz")
     arms = {arm for arm, *_ in summary["sections"]["03_few_shot_classification"]["accuracy"]["sgq"]}
-    assert arms == {"pretext", "imagenet", "scratch", "photometry", "catalogue", "both"}
+    assert arms == {"pretext", "imagenet", "scratch", "photometry", "apertures", "catalogue", "both"}
 
 
 @pytest.mark.timeout(1500)
