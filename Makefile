@@ -28,7 +28,7 @@ booktest: .venv/ready  ## look at the book of a run in a browser, and leave pict
 	$(PYTHON) -m pytest tests/test_book_in_browser.py --book runs/$(RUN)/book/_build/html
 
 bench: .venv/ready  ## measure speed against peers and limits (runs/bench.json): takes hours, wants a quiet machine
-	$(PYTHON) -m pip install --quiet --editable ".[bench]"
+	$(PYTHON) -c "import datasets, faiss" || $(PYTHON) -m pip install --quiet --editable ".[bench]"
 	$(PYTHON) benchmarks/bench.py --out runs/bench.json $(if $(wildcard runs/demo/summary.json),--run runs/demo)
 
 coverage: .venv/ready  ## run every test and say which lines of the packages none of them runs
@@ -37,12 +37,15 @@ coverage: .venv/ready  ## run every test and say which lines of the packages non
 remote: .venv/ready  ## a few small requests to the real archives
 	$(PYTHON) -m pytest --remote-data tests/data_fetch/test_remote.py
 
-clean:  ## delete runs and build leftovers; keep .venv and fetched data
-	rm -rf runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage*
+clean:  ## delete what tests and builds leave; keep .venv, the runs and what was fetched
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage*
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 \t/p' Makefile
 
-.venv/ready: pyproject.toml setup_env.py
+# Also when the Python that .venv was made with has been upgraded away.
+.venv/ready: pyproject.toml setup_env.py $(shell test -x $(PYTHON) || echo gone)
 	python3 setup_env.py
-	@touch $@
+
+.PHONY: gone
+gone:

@@ -1,12 +1,13 @@
 """Create .venv and install the course into it; say what to do when the machine is not ready.
 
-Run by the Makefile, once, and again when pyproject.toml changes. Standard library only, and written for any Python,
-old ones too, because the first thing it may have to say is that this Python is too old.
+Run by the Makefile, once, and again when pyproject.toml changes or the Python in .venv is gone. Standard library only,
+and written for any Python, old ones too, because the first thing it may have to say is that this Python is too old.
 """
 
 from __future__ import print_function
 
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,8 +15,12 @@ import sys
 import tempfile
 
 VENV = ".venv"
+INSIDE = os.path.join(VENV, "bin", "python")
+READY = os.path.join(VENV, "ready")  # holds the digest of the pyproject.toml that is installed
 OLDEST = (3, 11)  # as requires-python in pyproject.toml
-GIGABYTES = {"first": 10, "again": 1}  # the CUDA build of torch and its libraries take most of it
+NEWEST = (3, 13)  # that the tests run on: of newer ones some packages may have no build yet
+# The CUDA build of torch and its libraries take most of it, and only Linux has one.
+GIGABYTES = {"first": 10 if sys.platform.startswith("linux") else 3, "again": 1}
 CANDIDATES = [sys.executable] + ["python3.%d" % minor for minor in range(14, 10, -1)] + ["python3"]
 
 
@@ -29,16 +34,21 @@ def version_of(python):
 
 
 def choose_python(candidates):
-    """Return the first interpreter that is new enough, or stop with a sentence that says what was found."""
-    found = {}
-    for python in candidates:
-        version = version_of(python)
-        if version is not None and version >= OLDEST:
+    """Return the first interpreter that the course is tested on, else a newer one, or stop and say what was found."""
+    found = [(python, version_of(python)) for python in candidates]
+    found = [(python, version) for python, version in found if version is not None]
+    usable = [(python, version) for python, version in found if version >= OLDEST]
+    for python, version in usable:
+        if version <= NEWEST:
             return python
-        if version is not None:
-            found[python] = "%s is Python %d.%d" % ((python,) + version)
+    if usable:
+        python, version = usable[0]
+        print("Python %d.%d is newer than what the course is tested on, %d.%d to %d.%d:" % (version + OLDEST + NEWEST))
+        print("if a package has no build for it yet, install one of these beside it and run this again.")
+        return python
+    said = "; ".join(sorted(set("%s is Python %d.%d" % ((python,) + version) for python, version in found)))
     stop(
-        "Python %d.%d or newer is needed, and was not found (%s)." % (OLDEST + ("; ".join(sorted(found.values())),)),
+        "Python %d.%d or newer is needed, and was not found (%s)." % (OLDEST + (said,)),
         "Install a newer Python beside the one you have (python.org, your package manager, or conda with",
         "environment.yml), and run the same command again: it looks for python3.11 to python3.14 by name.",
     )
@@ -60,15 +70,36 @@ def check_disk():
 def install(python):
     """Create the virtual environment and install the package; both can be interrupted and run again."""
     print("Creating %s with %s" % (VENV, python), flush=True)
-    if subprocess.call([python, "-m", "venv", VENV]) != 0:
+    options = ["--clear"] if is_broken() else []
+    if subprocess.call([python, "-m", "venv"] + options + [VENV]) != 0:
         stop(
             "%s could not create %s (its message is above)." % (python, VENV),
             "On Debian and Ubuntu the module for it is a package of its own: apt install python3-venv.",
         )
     print("Installing what the course needs: several GB, and pip is silent for minutes while it unpacks", flush=True)
-    pip = [os.path.join(VENV, "bin", "python"), "-m", "pip"]
+    pip = [INSIDE, "-m", "pip"]
     if subprocess.call(pip + ["install", "--editable", ".[test]"]) != 0:
         explain_failure(pip)
+
+
+def is_broken():
+    """Return whether .venv is a virtual environment whose Python is gone, or too old: it has to be made anew."""
+    version = version_of(INSIDE)
+    return os.path.exists(os.path.join(VENV, "pyvenv.cfg")) and (version is None or version < OLDEST)
+
+
+def digest():
+    """Return what READY holds when all that pyproject.toml asks for is installed."""
+    with open("pyproject.toml", "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def is_installed():
+    """Return whether nothing is to be done: a file that git wrote anew is newer, and the same."""
+    if not os.path.exists(READY) or is_broken():
+        return False
+    with open(READY) as file:
+        return file.read() == digest()
 
 
 def explain_failure(pip):
@@ -97,9 +128,12 @@ def stop(*lines):
 def main():
     """Check the machine, then install."""
     try:
-        python = choose_python(CANDIDATES)
-        check_disk()
-        install(python)
+        if not is_installed():
+            python = choose_python(CANDIDATES)
+            check_disk()
+            install(python)
+        with open(READY, "w") as file:
+            file.write(digest())
     except KeyboardInterrupt:
         stop("Interrupted. Run the same command again to go on.")
 

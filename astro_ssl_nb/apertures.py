@@ -6,6 +6,7 @@ from astro_ssl_nb.stretch import pixel_noise
 
 # Each pixel is cut into so many a side, of which a circle takes those whose middle it covers.
 PARTS = 5
+BLOCK = 256  # cutouts at a time, which are measured with twice the digits
 MAGNITUDES_PER_E_FOLD = 2.5 / np.log(10)
 
 
@@ -28,6 +29,11 @@ def aperture_magnitudes(cutouts, planes):
         The magnitude in the largest of R apertures; the colours of neighbouring planes in one of medium size; for each
         plane, what the magnitude changes from one aperture to the next.
 
+    Raises
+    ------
+    ValueError
+        If pixels are not finite, or there is no cutout.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -39,8 +45,18 @@ def aperture_magnitudes(cutouts, planes):
     >>> aperture_magnitudes(cutouts, [0, 1])[0, :2].round(1)  # 40 and 4 nanomaggies
     array([-4. ,  2.5], dtype=float32)
     """
-    found = [_of_images(images[:, list(planes)].astype(float)) for _, images in cutouts.blocks()]
-    return np.concatenate(found).astype(np.float32)
+    if not len(cutouts):
+        raise ValueError("there is no cutout to measure: the set, or the part that was selected of it, is empty")
+    planes = list(planes)
+    found = [_of_images(images[:, planes].astype(float)) for _, images in cutouts.blocks(BLOCK)]
+    magnitudes = np.concatenate(found).astype(np.float32)
+    broken = np.flatnonzero(~np.isfinite(magnitudes).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"{len(broken)} of {len(cutouts)} cutouts have pixels that are not finite (rows {broken[:5].tolist()} "
+            "first): leave out the rows that `nonfinite_rows` gives"
+        )
+    return magnitudes
 
 
 def _of_images(images):

@@ -57,8 +57,6 @@ class Arm:
             )
         self.apertures = self.weights == "apertures"
         self.network = not self.apertures and not _is_columns(spec)
-        if self.weights == "imagenet":
-            stretch = "rgb"
         self.parts, self.label, self.cache = (train, test), label, cache
         self.arch = arch if self.weights is None else None  # others bring their own
         self.y = train.labels(label)

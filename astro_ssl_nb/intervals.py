@@ -47,6 +47,17 @@ def mean_interval(values, level=0.95, *, score=False):
     return mean, special.expit(centre - half), special.expit(centre + half)
 
 
+def _refuse_repeats(curve):
+    """A run that is there twice would count as two: an error, which two tasks in one curve are as well."""
+    names = ["arm", "probe", "n_labels", "seed"]
+    if set(names) <= set(curve.columns) and curve.duplicated(names).any():
+        row = curve[curve.duplicated(names)].iloc[0]
+        raise ValueError(
+            f"the run of {row.arm} {row.probe} with {row.n_labels} labels and seed {row.seed} is there more than once: "
+            "give the curve of one task at a time, each run once"
+        )
+
+
 def mean_intervals(curve, metric="accuracy"):
     """Mean over seeds and 95 % interval of each arm, probe and number of labels.
 
@@ -66,6 +77,7 @@ def mean_intervals(curve, metric="accuracy"):
     >>> mean_intervals(pd.DataFrame(runs)).round(2).values.tolist()
     [['pretext', 'linear', 5, 0.85, 0.68, 0.94]]
     """
+    _refuse_repeats(curve)
     found = curve.groupby(["arm", "probe", "n_labels"], sort=False)[metric].agg(mean_interval, score=True)
     return pd.DataFrame(found.tolist(), found.index, ["mean", "low", "high"]).reset_index()
 
@@ -90,7 +102,7 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     Raises
     ------
     ValueError
-        If the curve lacks one of them at this number of labels, or they share no seed.
+        If the curve lacks one of them at this number of labels, they share no seed, or a run is there twice.
 
     Examples
     --------
@@ -99,6 +111,8 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     >>> [round(float(x), 3) for x in paired_difference(curve, ("pretext", "linear"), ("scratch", "linear"), n_labels=5)]
     [0.105, 0.041, 0.169]
     """
+    _refuse_repeats(curve)
+    better, worse = tuple(better), tuple(worse)
     runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric].sort_index()
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
@@ -208,13 +222,13 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     DataFrame with columns `n_labels, score, efficiency, low, high, lower_bound, upper_bound`
         `lower_bound`: the baseline's largest size is not enough, and the efficiency is at least that;
         `upper_bound`: the baseline's smallest size is more than enough, and the efficiency is at most that.
-        `low` and `high` are NaN where the curve has one seed alone, and where that end of the interval lies beyond what
-        the baseline's sizes can tell.
+        `low` and `high` are NaN where the curve has fewer than five seeds, which are too few for a bootstrap, and where
+        that end of the interval lies beyond what the baseline's sizes can tell.
 
     Raises
     ------
     ValueError
-        If the curve lacks this probe for either arm, or they share no seed.
+        If the curve lacks this probe for either arm, they share no seed, or a run is there twice.
 
     Examples
     --------
@@ -225,6 +239,7 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     """
     from scipy import stats
 
+    _refuse_repeats(curve)
     runs = curve[curve.probe == probe]
     for name in (arm, baseline):
         if name not in set(runs.arm):
@@ -236,7 +251,10 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     ]
     shared = by_seed[0].columns.intersection(by_seed[1].columns)  # both sides had the same labels there
     if not len(shared):
-        raise ValueError(f"{arm!r} and {baseline!r} have no seed in common: give both the same draws of labels")
+        raise ValueError(
+            f"{arm!r} and {baseline!r} have no seed in common at which both have all their sizes: give both the same "
+            "draws of labels"
+        )
     sizes, baseline_sizes = (table.index.to_numpy(float) for table in by_seed)
     scores = [table[shared].to_numpy() for table in by_seed]
     n_seeds = len(shared)
@@ -252,8 +270,8 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
 
     score, efficiency, lower_bound, upper_bound = efficiencies(np.arange(n_seeds))
     low = high = np.full(len(sizes), np.nan)
-    if n_seeds > 1:
-        tail = stats.norm.cdf(-np.sqrt(n_seeds / (n_seeds - 1)) * stats.t.ppf(0.975, n_seeds - 1))
+    tail = stats.norm.cdf(-np.sqrt(n_seeds / (n_seeds - 1)) * stats.t.ppf(0.975, n_seeds - 1)) if n_seeds > 1 else 0
+    if tail > float(n_seeds) ** -n_seeds:  # with four seeds or fewer, no draw is as rare as the ends would have to be
         rng = np.random.default_rng(0)
         drawn = [efficiencies(seeds) for seeds in rng.integers(n_seeds, size=(DRAWS, n_seeds))]
         _, bootstrap, beyond_all, below_all = (np.array(part) for part in zip(*drawn, strict=True))

@@ -71,8 +71,8 @@ def label_curve(
     seeds : int, default=5
     arch, stretch : str, optional
         Architecture of arms that start at random, and stretch ("rgb" or "bands") of those that bring none: by default
-        those of the saved backbones among the arms, so that like is compared with like, else resnet18 and "rgb". The
-        stretch of "imagenet" is always "rgb".
+        those of the saved backbones among the arms, so that like is compared with like, else resnet18 and "rgb". That
+        of "imagenet" is "rgb" where no stretch is given.
     cache : path-like, optional
         A folder that keeps features and finished runs: the same call after an interruption goes on where it was.
 
@@ -87,8 +87,8 @@ def label_curve(
     ValueError, KeyError, FileNotFoundError
         If a probe is unknown, a class has too few objects or the label column is missing; if there is one class, or the
         test set has classes that the training set lacks, or the same objects; if bands or pixel scales differ; if all
-        seeds would draw the same labels; if an arm starts at random, the saved backbones differ, and `arch` or
-        `stretch` is not given; if there is no such backbone, or nothing to run.
+        seeds would draw the same labels; if an arm starts at random or measures apertures, the saved backbones differ,
+        and `arch` or `stretch` is not given; if there is no such backbone, or nothing to run.
 
     Warns
     -----
@@ -109,18 +109,16 @@ def label_curve(
     ([['size', 'linear', 5, 0], ['size', 'linear', 5, 1]], True)
     """
     _check_probes(probes)
-    probes, sizes = list(probes), list(sizes)
+    if np.ndim(sizes) != 1 or np.ndim(seeds) != 0:
+        raise ValueError(f"sizes={sizes!r}, seeds={seeds!r}: give a sequence of sizes and a number of seeds")
+    probes, sizes = list(dict.fromkeys(probes)), list(dict.fromkeys(sizes))
     if not arms or not probes or not sizes or seeds < 1:
         raise ValueError(f"nothing to run: {len(arms)} arms, probes {probes}, sizes {sizes}, {seeds} seeds")
     y_train, y_test = checked_labels(train, test, label)
     subsets = {(size, seed): labelled_subset(y_train, size, seed) for seed in range(seeds) for size in sizes}
     check_draws(y_train, sizes, seeds)
-    arch, stretch = _like_the_backbones(arms, arch, stretch)
     cache, classes = Cache(cache), np.unique(y_train)
-    arms = {
-        name: Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=cache)
-        for name, weights in arms.items()
-    }
+    arms = _arms(arms, train, test, label, arch, stretch, cache)
     runs = [
         Run(name, probe, size, seed)
         for name, arm in arms.items()
@@ -196,8 +194,7 @@ def few_shot_probabilities(
     """
     _check_probes((probe,))
     subset = labelled_subset(checked_labels(train, test, label)[0], size, seed)
-    arch, stretch = _like_the_backbones({"": weights}, arch, stretch)
-    arm = Arm(weights, train, test, label, arch=arch, stretch=stretch, cache=Cache(cache))
+    (arm,) = _arms({"": weights}, train, test, label, arch, stretch, Cache(cache)).values()
     return pd.DataFrame(_probabilities(*arm.task(probe, subset, size, seed)), columns=arm.classes)
 
 
@@ -209,14 +206,38 @@ def _check_probes(probes):
         raise ValueError(f"unknown probe {unknown}: use {', '.join(PROBES)}")
 
 
-def _like_the_backbones(arms, arch, stretch):
+def _arms(specs, train, test, label, arch, stretch, cache):
+    """The arms by name; what nothing says of one is as in the saved backbones among the others."""
+    like_arch, like_stretch = _like_the_backbones(specs.values(), arch, stretch)
+    return {
+        name: Arm(
+            spec,
+            train,
+            test,
+            label,
+            arch=like_arch,
+            # ImageNet has pictures of three colours: it looks at bands only where it is told to.
+            stretch=stretch or ("rgb" if _start(spec) == "imagenet" else like_stretch),
+            cache=cache,
+        )
+        for name, spec in specs.items()
+    }
+
+
+def _start(spec):
+    """The weights of an arm, which may have columns beside them."""
+    return spec[0] if isinstance(spec, (list, tuple)) and spec else spec
+
+
+def _like_the_backbones(specs, arch, stretch):
     """Architecture and stretch of an arm that starts from nothing: those given, or those of the saved backbones."""
-    weights = [spec[0] if isinstance(spec, (list, tuple)) and spec else spec for spec in arms.values()]
+    weights = [_start(spec) for spec in specs]
     cards = [read_card(one) for one in weights if isinstance(one, (str, Path)) and one not in ("imagenet", "apertures")]
     found = {"arch": {card["arch"] for card in cards}, "stretch": {card["stretch"].kind for card in cards}}
     given = {"arch": arch, "stretch": stretch}
     for name, default in (("arch", "resnet18"), ("stretch", "rgb")):
-        if given[name] is None and len(found[name]) > 1 and None in weights:
+        asked = None in weights or (name == "stretch" and "apertures" in weights)
+        if given[name] is None and len(found[name]) > 1 and asked:
             raise ValueError(f"the saved backbones have different {name} ({', '.join(sorted(found[name]))}): give one")
         given[name] = given[name] or next(iter(found[name]), default)
     return given["arch"], given["stretch"]

@@ -15,6 +15,7 @@ from fastcore.meta import delegates
 from torch import nn
 
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
+from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
 from astro_ssl_nb.nonfinite import NoticeNaN
 from astro_ssl_nb.precision import MixedPrecision
@@ -184,6 +185,7 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter, opt_func=opt_func, **kwargs)
     learn.add_cbs([NoticeNaN(), OwnStretch(), SeededFit(dls.seed)])
     learn.arch = arch
+    learn.start = weights if weights in (None, "imagenet") else file_digest(weights)  # what a checkpoint goes on from
     if weights is not None:
         learn.freeze()
     return learn

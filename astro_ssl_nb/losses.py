@@ -7,16 +7,18 @@ import torch.nn.functional as F
 LOG_SCALE_RANGE = (-5.0, 2.0)
 
 
-def masked_l1(prediction, target):
+def masked_l1(prediction, target, *, reduction="mean"):
     """Mean absolute error over the known values of a batch; NaN targets are unknown and carry no gradient.
 
     Parameters
     ----------
     prediction, target : Tensor of shape (N, P)
+    reduction : {"mean", "none"}, default="mean"
+        As in torch: "none" gives the mean over the known values of each object, which fastai's interpretations ask for.
 
     Returns
     -------
-    Tensor, a scalar (0 where nothing is known)
+    Tensor, a scalar or (N,) (0 where nothing is known)
 
     Examples
     --------
@@ -24,11 +26,11 @@ def masked_l1(prediction, target):
     2.0
     """
     known = ~target.isnan()
-    error = F.l1_loss(prediction, torch.where(known, target, prediction.detach()), reduction="sum")
-    return error / known.sum().clamp(min=1)
+    error = (prediction - torch.where(known, target, prediction.detach())).abs()
+    return _mean_of_known(error, known, reduction)
 
 
-def masked_laplace(prediction, target):
+def masked_laplace(prediction, target, *, reduction="mean"):
     """Heteroscedastic regression: the network says how far each of its answers may be off, and is held to it.
 
     Negative log likelihood of a Laplace distribution, |error| / scale + log(scale), over the known values (Kendall &
@@ -42,10 +44,12 @@ def masked_laplace(prediction, target):
         P values, then P logarithms of the scale.
     target : Tensor of shape (N, P)
         NaN where unknown.
+    reduction : {"mean", "none"}, default="mean"
+        As in `masked_l1`.
 
     Returns
     -------
-    Tensor, a scalar (0 where nothing is known)
+    Tensor, a scalar or (N,) (0 where nothing is known)
 
     Examples
     --------
@@ -60,7 +64,13 @@ def masked_laplace(prediction, target):
     error = (torch.where(known, target, value.detach()) - value).abs()
     scale = log_scale.exp()
     likelihood = scale.detach() * (error / scale + log_scale)
-    return (likelihood * known).sum() / known.sum().clamp(min=1)
+    return _mean_of_known(likelihood * known, known, reduction)
+
+
+def _mean_of_known(values, known, reduction):
+    if reduction == "none":
+        return values.sum(1) / known.sum(1).clamp(min=1)
+    return values.sum() / known.sum().clamp(min=1)
 
 
 # The weights of VICReg, beside 1 for its covariance.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 
 
 def nonfinite_rows(cutouts):
@@ -70,6 +70,8 @@ class StopAtNaN(Callback):
 
     def after_loss(self):
         if self.training and not torch.isfinite(self.loss).all():
+            if hasattr(self.learn, "lr_finder"):  # its search ends here, and it brings the weights back
+                raise CancelFitException
             raise FloatingPointError(
                 f"the loss is {self.loss.item()} at step {self.train_iter + 1}: {_why(self.learn)}"
             )

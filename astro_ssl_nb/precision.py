@@ -1,5 +1,7 @@
 """bfloat16 on GPUs that compute with it."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
@@ -33,4 +35,6 @@ class MixedPrecision(nn.Sequential):
             return self[0](x).float()
 
     def _autocast(self, x):
-        return torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and has_bfloat16(x.device))
+        if self.training and has_bfloat16(x.device):
+            return torch.autocast(x.device.type, torch.bfloat16)
+        return nullcontext()  # autocast that is not enabled would switch off that of `learn.to_fp16()`

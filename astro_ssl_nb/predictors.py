@@ -1,5 +1,7 @@
 """A trained network with its last layer in one file: to be asked tomorrow, without the data that it was trained on."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -41,14 +43,14 @@ class Predictor:
 
     @classmethod
     def of(cls, learn):
-        """The predictor of a learner of this package, trained to classify or to regress properties."""
+        """The predictor of a learner of this package, trained to classify or to regress properties, as it is now."""
         dls, card, head = learn.dls, card_of(learn), learn.model[1]
         norm = isinstance(head, nn.Sequential)  # the head of `few_shot_learner` is one linear layer
         card |= {"is_picture": dls.train.cutouts.is_picture, "norm": norm}
         card["outputs"] = (head[-1] if norm else head).out_features
         if hasattr(dls, "properties"):
             card |= {"target_mean": dls.target_mean.tolist(), "target_std": dls.target_std.tolist()}
-        return cls(learn.model, card)
+        return cls(copy.deepcopy(learn.model), card)  # further training does not change it, nor asking it the learner
 
     def predict(self, cutouts):
         """What the network says of each cutout, which is read from disk batch by batch.
@@ -75,10 +77,10 @@ class Predictor:
         if "classes" in self.card:
             return pd.DataFrame(softmax(outputs, axis=1), objid, self.card["classes"])
         values, scales = in_units(outputs, self.card["target_mean"], self.card["target_std"])
-        answers = pd.DataFrame(values, objid, self.card["properties"])
+        names = self.card["properties"]
         if scales is None:
-            return answers
-        return answers.join(pd.DataFrame(scales, objid, [f"{name} scale" for name in answers]))
+            return pd.DataFrame(values, objid, names)
+        return pd.DataFrame(np.hstack([values, scales]), objid, [*names, *(f"{name} scale" for name in names)])
 
     def save(self, path):
         """Write network, last layer and card to one file of safetensors; returns the Path.

@@ -7,7 +7,7 @@ import torch
 
 @contextmanager
 def seeded(seed):
-    """Seed the generators of the processor and of all GPUs; after the block, or an error in it, they are as before.
+    """Seed the generators of the processor and of CUDA's GPUs; after the block, or an error in it, they are as before.
 
     Parameters
     ----------

@@ -64,6 +64,8 @@ def write_catalogue(catalogue, path):
             raise ValueError(f"column {name!r} of the catalogue holds {kind}: give its numbers, such as ra and dec")
         if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
             clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
+        if clean[name].dtype.kind == "O" and all(isinstance(value, str) for value in clean[name]):
+            clean[name] = clean[name].astype(str)  # as clients of archives give text
         if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
             kinds = sorted({type(value).__name__ for value in clean[name]})
             raise ValueError(

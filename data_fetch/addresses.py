@@ -55,9 +55,13 @@ def open_archive(name="practice", *, release=17):
         yield Archive("sdss", **SDSS, release=release)
     else:
         parts = _checked_url(name)
-        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        url = _without_user(parts)
         auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         yield Archive(url, url, f"{url}/sas", release, url, auth=auth)
+
+
+def _without_user(parts):
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _checked_url(name):
@@ -68,7 +72,7 @@ def _checked_url(name):
     try:
         parts = urlsplit(name.rstrip("/"))
         _ = parts.port  # a ValueError if it is none
-        requests.Request("GET", name).prepare()
+        requests.Request("GET", _without_user(parts)).prepare()  # requests refuses passwords outside of Latin-1
     except ValueError:
         raise ArchiveError(
             f"{shown!r} is no address of an archive: give one such as https://host or http://host:8080/path"

@@ -5,10 +5,12 @@ from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
 from astro_ssl_nb.properties import SENTINELS
-from data_fetch.transport import ArchiveError
+from data_fetch.transport import ArchiveError, BusyError
 
 ID_COLUMNS = ("objID", "specObjID", "bestObjID", "fieldID")
 NEVER_NULL = ("objID", "ra", "dec", "run", "rerun", "camcol", "field")
+THROTTLED = "queries allowed per minute"  # SkyServer says so with status 200, in a table
+THROTTLE_WAIT = 60  # seconds; it counts by the minute
 
 
 class AnswerError(Exception):
@@ -19,14 +21,14 @@ class TooManyRows(ArchiveError):
     """The answer is as long as the server lets one be, so its end may be missing."""
 
 
-def read_answer(text, columns=(), *, max_rows=500_000, believe=True):
+def read_answer(text, columns=None, *, max_rows=500_000, believe=True):
     """SkyServer's CSV as a Table with masks and unsigned ids.
 
     Parameters
     ----------
     text : str
-    columns : sequence of str
-        Columns that the answer must have.
+    columns : dict of str to type, optional
+        Columns that the answer must have, and what their values are read as.
     max_rows : int
         Where the server cuts an answer off without saying so.
     believe : bool, default=True
@@ -35,7 +37,9 @@ def read_answer(text, columns=(), *, max_rows=500_000, believe=True):
     Raises
     ------
     AnswerError
-        If this is no table, or must not be believed.
+        If this is no table, must not be believed, or has text in a column of numbers.
+    BusyError
+        If the server has been asked too often.
     TooManyRows
         If there may be more rows than were sent.
     ArchiveError
@@ -50,9 +54,11 @@ def read_answer(text, columns=(), *, max_rows=500_000, believe=True):
     9223372036854788153         --
     1237659527904098304        2.5
     """
-    start = " ".join(text.split())[:200]
+    columns, start = columns or {}, " ".join(text.split())[:200]
     if not start:
         raise AnswerError("gave an empty answer")
+    if "error_message" in text and THROTTLED in text:
+        raise BusyError(f"is asked too often: {start!r}", THROTTLE_WAIT)
     if "error_message" in text:
         raise ArchiveError(f"answered with a message instead of a table: {start!r}")
     if start.startswith("<"):
@@ -70,6 +76,11 @@ def read_answer(text, columns=(), *, max_rows=500_000, believe=True):
     absent = [name for name in columns if name not in table.colnames]
     if absent:
         raise ArchiveError(f"answered without the columns {', '.join(absent)}: {start!r}")
+    for name, kind in columns.items():
+        try:
+            table[name].astype(kind)
+        except (TypeError, ValueError) as error:
+            raise AnswerError(f"answered a column {name} whose values are not all numbers ({error})") from error
     if len(table) >= max_rows:
         raise TooManyRows(f"answered {len(table)} rows, which is where it cuts answers off: ask for less at a time")
     for name in table.colnames:

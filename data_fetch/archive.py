@@ -35,7 +35,8 @@ MAX_QUERY = 1500  # characters of SQL: it travels in a GET request, whose length
 MOST_FRAME, MOST_TABLE = 64e6, 1e9  # bytes of an answer: a packed frame has 3.4e6, 500,000 rows half of the other
 # An answer may take this many times as long as a silence. A frame in ten minutes is 6 kB/s: slower, no set gets done.
 PATIENCE = 10
-NOT_THERE = (403, 404, 410)  # HTTP statuses that will be the same tomorrow
+# HTTP statuses that will be the same tomorrow; 403 is also what a server says that has had enough of us for today.
+NOT_THERE = (404, 410)
 
 # astroquery keeps its addresses in global settings, and its session is not made for threads.
 _astroquery = threading.Lock()
@@ -92,7 +93,8 @@ class Archive:
             session.max_redirects = REDIRECTS
             # The proxy of an institute cannot reach a server on this computer.
             session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
-            session.auth = self.auth if urlsplit(url)[:2] in trusted else None
+            # requests takes text for Latin-1, in which not every password can be written.
+            session.auth = tuple(map(str.encode, self.auth)) if self.auth and urlsplit(url)[:2] in trusted else None
             for scheme in ("http://", "https://"):
                 session.mount(scheme, adapter)
             if session is not self._frames:
@@ -106,15 +108,15 @@ class Archive:
         # Connections cannot go to another process, and there all tasks must share one set of them.
         return _archive_here, astuple(self)
 
-    def query(self, sql, *, columns=(), folder=None):
+    def query(self, sql, *, columns=None, folder=None):
         """Ask SkyServer and return the checked answer.
 
         Parameters
         ----------
         sql : str
             At most 1500 characters.
-        columns : sequence of str
-            Columns that the answer must have.
+        columns : dict of str to type, optional
+            Columns that the answer must have, and what their values are read as.
         folder : path-like, optional
             Keep the answer there, and do not ask again if it is there already.
 
@@ -127,7 +129,7 @@ class Archive:
         Raises
         ------
         ArchiveError
-            If the archive cannot be reached, or answers with an error, a web page or other columns.
+            If the archive cannot be reached, or answers with an error, a web page, other columns or other types.
         """
         if len(sql) > MAX_QUERY:
             raise ArchiveError(f"a query of {len(sql)} characters is too long for SkyServer: the limit is {MAX_QUERY}")
@@ -214,6 +216,8 @@ class Archive:
     def frame_path(self, run, camcol, field, band, folder, *, rerun=301):
         """Where `read_frame` keeps a frame: below `folder`, apart from those of other archives and releases."""
         archive = "".join(c if c.isalnum() else "-" for c in self.name.split("://")[-1])
+        if "://" in self.name:  # two addresses may differ by nothing but a sign that a folder's name cannot have
+            archive += "-" + hashlib.sha256(self.name.encode()).hexdigest()[:8]
         run, rerun, camcol, field = map(int, (run, rerun, camcol, field))  # text from an archive could lead anywhere
         name = f"frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
         return Path(folder) / f"{archive}-dr{self.release}" / str(rerun) / str(run) / str(camcol) / name
@@ -292,9 +296,16 @@ def _kept_or_fetched(path, read, fetch):
 
 def _read_votable(body):
     try:
-        tables = list(votable.parse(io.BytesIO(body), verify="ignore").iter_tables())
+        parsed = votable.parse(io.BytesIO(body), verify="ignore")
+        tables = list(parsed.iter_tables())
+        infos = [info for part in (parsed, *parsed.resources) for info in part.infos]
     except Exception as error:  # the XML parser and the reader raise what they like
         raise AnswerError(f"answered something that is not a VOTable: {body[:100]!r}") from error
+    for info in infos:
+        if (info.name, info.value) == ("QUERY_STATUS", "ERROR"):
+            raise AnswerError(f"answered with a message instead of tables: {(info.content or '').strip()!r}")
+    if not tables:
+        raise AnswerError(f"answered a VOTable without a table: {body[:100]!r}")
     return [table.to_table(use_names_over_ids=True) for table in tables]
 
 

@@ -129,6 +129,7 @@ def fetch(
             with work.locked():
                 if not work.complete:  # another process may have done it meanwhile
                     return _fill(request, archive, work, _frames_folder(out, frames), executor, progress)
+        work.clear_leftovers()
         if not (work.out / "README.md").exists():  # killed after the last byte of the data
             _describe(work.out)
         say(f"{out} is complete, and is what was asked for: nothing to fetch")
@@ -137,8 +138,8 @@ def fetch(
 
 def _fill(request, archive, work, frames, executor, progress):
     say = print if progress else _silent
-    done = work.begin((len(request.bands), request.size, request.size))
     the_plan = make_plan(request, archive, work, frames, progress)
+    done = work.begin((len(request.bands), request.size, request.size), the_plan.catalogue)
     say(the_plan)
     # Threads will do: bz2 unpacks outside the interpreter's lock.
     with ThreadPoolExecutor(max(CONNECTIONS, cpu_count() or 1)) if executor is None else nullcontext(executor) as pool:

@@ -71,7 +71,7 @@ def _draw_class(archive, data_set, condition, n, request, excluded, taken, folde
         high = min(low + width, HASHES)
         text = object_query(data_set.source, (low, high - 1), **query)
         try:
-            answer = archive.query(text, columns=answer_names(columns), folder=folder)
+            answer = archive.query(text, columns=answer_types(columns), folder=folder)
         except TooManyRows:
             if high - low == 1:
                 raise
@@ -110,6 +110,15 @@ def answer_names(columns):
     ['objID', 'photoz']
     """
     return [name.split(" AS ")[-1].split(".")[-1] for name in columns]
+
+
+def answer_types(columns):
+    """What the values of each column of an answer are read as.
+
+    >>> answer_types({"p.run": ("run", int, None), "h.z AS photoz": ("photoz", float, None)})
+    {'run': <class 'int'>, 'photoz': <class 'float'>}
+    """
+    return dict(zip(answer_names(columns), (dtype for _, dtype, _ in columns.values()), strict=True))
 
 
 def our_columns(answer, columns):
@@ -180,7 +189,7 @@ class Excluded:
         known = np.isfinite(angles[0]) & np.isfinite(angles[1])
         side = (cutouts.pixel_scale or PIXEL_SCALE) * max(cutouts.shape[2:])
         reach = (self._side + side) / 2 * np.sqrt(2) * u.arcsec
-        return cutouts.catalogue["objid"], SkyCoord(*angles)[known], reach
+        return _ids(cutouts.catalogue["objid"]), SkyCoord(*angles)[known], reach
 
     def remove(self, table):
         """The rows of a table that may be chosen."""
@@ -196,3 +205,9 @@ class Excluded:
         self.counts["by id"] += int(same.sum())
         self.counts["by position"] += int(near.sum())
         return table[~same & ~near]
+
+
+def _ids(column):
+    """The ids that are known, whole numbers as uint64: compared with int64, numpy would make floats of both."""
+    ids = np.ma.compressed(np.ma.asarray(column))
+    return ids[ids >= 0].astype(np.uint64) if ids.dtype.kind in "iu" else ids

@@ -20,8 +20,8 @@ KEYWORDS = {"SURVEY": "survey", "RELEASE": "release", "ARCHIVE": "archive", "DAT
 def export(folder, out, format="fits"):
     """Write a CutoutSet in another format, complete or not at all; images pass in blocks, so memory stays small.
 
-    Numbers that the catalogue does not know are NaN in FITS and HDF5. Other unknown values are empty, 0 or False
-    there, and a column `<name>_mask` is True for them. In `datasets` all are None.
+    In FITS and HDF5, unknown floats are NaN; unknown whole numbers are 0, texts empty and booleans False, and a column
+    `<name>_mask` is True for them. In `datasets` all that is unknown is None.
 
     Parameters
     ----------

@@ -6,11 +6,12 @@ takes the place of an earlier one. `card.json` comes last, and only with it is t
 stays while there are objects whose frame may be had another time.
 """
 
+import hashlib
 import json
 import os
 import platform
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ class WorkFolder:
         Raises
         ------
         FetchError
-            If another process is at work here, or the folder cannot be written to.
+            If another process is at work here, or the folder, or a file that is needed, cannot be read or written.
         """
         holder = self._work / "holder"
         try:
@@ -80,7 +81,10 @@ class WorkFolder:
         except OSError as error:
             if error.errno is None:  # raised by a library for its own reasons, not by the system
                 raise
-            raise _cannot_write(error, self.out) from error
+            raise FetchError(
+                f"cannot read or write {error.filename or self.out} ({error.strerror}): make room, give yourself the "
+                "right to, or choose another folder, then run the same command again; what was fetched is kept"
+            ) from error
 
     def _check_request(self):
         for card in (self.out / "card.json", self._work / "request.json"):
@@ -107,11 +111,20 @@ class WorkFolder:
                     "folder, or remove this one"
                 )
 
-    def begin(self, shape):
-        """Open for writing cutouts of this shape, and return what is done: {number of the field: its line}."""
+    def begin(self, shape, catalogue):
+        """Open for writing cutouts of this shape, and return what is done: {number of the field: its line}.
+
+        The journal knows fields and objects by their numbers alone. Where another version of a package chose other
+        objects for the same request, the cutouts so far are dropped.
+        """
         self._bytes = 4 * int(np.prod(shape))
         self._shape = shape
-        write_atomically(self._work / "request.json", json.dumps({"request": self.request}).encode())
+        path, objects = self._work / "request.json", _digest(catalogue)
+        if path.exists() and read_json(path).get("objects") != objects:
+            (self.out / "card.json").unlink(missing_ok=True)  # with it and without a journal, the set is complete
+            self._journal.unlink(missing_ok=True)
+            self._images.unlink(missing_ok=True)
+        write_atomically(path, json.dumps({"request": self.request, "objects": objects}).encode())
         with open(self._images, "ab") as images, open(self._journal, "ab") as journal:
             # What a killed run wrote beyond the last whole line of the journal is done again.
             lines = self._read_journal(images.tell() // self._bytes)
@@ -130,18 +143,21 @@ class WorkFolder:
                 line = json.loads(text)
                 line = {name: line[name] for name in ("field", "kept", "missing", "again")}
             except (ValueError, KeyError, TypeError) as error:
-                # Without its work, a set with a card counts as complete, and what is missing is never tried again.
-                damaged = self.out if (self.out / "card.json").exists() else self._work
-                raise FetchError(
-                    f"line {number} of {self._journal} is damaged ({text[:40]!r}): remove {damaged} and run the "
-                    "same command again; frames are kept elsewhere, and are not fetched again"
-                ) from error
+                raise self._damaged(f"line {number} of {self._journal} is damaged ({text[:40]!r})") from error
             if first + line["kept"] > rows:
                 break
             end += len(text)
             lines[line["field"]] = {**line, "first": first, "end": end}
             first += line["kept"]
         return lines
+
+    def _damaged(self, what):
+        # Without its work, a set with a card counts as complete, and what is missing is never tried again.
+        damaged = self.out if (self.out / "card.json").exists() else self._work
+        return FetchError(
+            f"{what}: remove {damaged} and run the same command again; frames are kept elsewhere, and are not fetched "
+            "again"
+        )
 
     def add_field(self, number, images, missing, again):
         """Append the cutouts of one field, then its line of the journal.
@@ -167,8 +183,16 @@ class WorkFolder:
                 os.fsync(file.fileno())
 
     def finish(self, catalogue, missing, card):
-        """Write what makes the folder a CutoutSet, and clear the work away."""
-        self._write_images(self._work / "images.npy")
+        """Write what makes the folder a CutoutSet, and clear the work away.
+
+        Raises
+        ------
+        FetchError
+            If there are more or fewer images than rows in the catalogue.
+        """
+        count = self._write_images(self._work / "images.npy")
+        if count != len(catalogue):
+            raise self._damaged(f"{self._work} holds {count} images of {len(catalogue)} objects")
         write_catalogue(catalogue, self._work / "catalogue.parquet")
         missing.write(self._work / "missing.ecsv", overwrite=True)
         names = ["images.npy", "catalogue.parquet", "missing.ecsv"][: 3 if len(missing) else 2]
@@ -185,8 +209,10 @@ class WorkFolder:
         return CutoutSet.open(self.out)
 
     def _write_images(self, path):
+        """Write the images in the order of the fields, and return how many they are."""
         lines = [line for _, line in sorted(self._read_journal().items())]
-        header = {"descr": "<f4", "fortran_order": False, "shape": (sum(line["kept"] for line in lines), *self._shape)}
+        count = sum(line["kept"] for line in lines)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, *self._shape)}
         with open(self._images, "rb") as source, open(path, "wb") as images:
             np.lib.format.write_array_header_1_0(images, header)
             for line in lines:
@@ -194,11 +220,24 @@ class WorkFolder:
                 images.write(source.read(line["kept"] * self._bytes))
             images.flush()
             os.fsync(images.fileno())
+        return count
 
     def clear(self):
         """Remove what a complete set does not need."""
         if self.complete:
             shutil.rmtree(self._work, ignore_errors=True)
+
+    def clear_leftovers(self):
+        """Remove what a run left that was killed when its set was complete, unless another process does so now."""
+        if self._work.exists():
+            with suppress(FetchError), self.locked():  # where nothing can be written, it may stay
+                self.clear()
+
+
+def _digest(catalogue):
+    """A checksum of which objects these are, and in which order."""
+    columns = [np.asarray(catalogue[name]).astype("<u8") for name in ("objid", "run", "camcol", "field")]
+    return hashlib.sha256(np.column_stack(columns).tobytes()).hexdigest()
 
 
 def write_atomically(path, content):

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 
 PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
 MOST_UNPACKED = 64_000_000  # bytes; a frame has 12.5 million, and a few kB of bz2 can unpack to many GB
+MOST_STREAMS = 16  # of bz2 in a file: bzip2 makes one, a parallel one 14 of a frame, and each costs a copy of the rest
 HDUS = 4  # image, calibration, sky, astrometry
 FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
 BANDS = "ugriz"
@@ -140,6 +141,8 @@ def _unpack(packed):
     """Like bz2.decompress, several streams behind each other too, but within bounds."""
     parts, left = [], MOST_UNPACKED
     while packed:
+        if len(parts) == MOST_STREAMS:
+            raise ValueError(f"it holds more than {MOST_STREAMS} streams")
         stream = bz2.BZ2Decompressor()
         try:
             parts.append(stream.decompress(packed, max_length=left))

@@ -41,11 +41,11 @@ class Request:
         n = data_set.n if self.n is None and not data_set.by_position else self.n
         for key, value in (
             # JSON has no room for the integers of numpy.
-            ("n", n if n is None else index(n)),
-            ("size", index(self.size)),
-            ("seed", index(self.seed)),
-            ("bands", tuple(self.bands)),
-            ("mag_limits", tuple(float(m) for m in self.mag_limits or data_set.mag_limits or ()) or None),
+            ("n", n if n is None else _whole("n", n)),
+            ("size", _whole("size", self.size)),
+            ("seed", _whole("seed", self.seed)),
+            ("bands", _letters(self.bands)),
+            ("mag_limits", _magnitudes(self.mag_limits or data_set.mag_limits or ()) or None),
             ("exclude", (self.exclude,) if isinstance(self.exclude, str | Path) else tuple(self.exclude)),
         ):
             object.__setattr__(self, key, value)
@@ -61,13 +61,15 @@ class Request:
         if needs_source != (self.source is not None):
             other = "needs the file of a list" if needs_source else f"takes no list, got {self.source}"
             raise FetchError(f"data set {self.name!r} {other}: try `positions FILE`")
-        unknown = [band for band in self.bands if band not in BANDS]
+        unknown = set(self.bands) - set(BANDS)
         if unknown or len(set(self.bands)) != len(self.bands) or not self.bands:
             raise FetchError(f"unknown bands {''.join(self.bands)!r}: use some of {BANDS}, each once")
         if self.size not in SIZES:
             raise FetchError(f"size={self.size} pixels: use {SIZES[0]} to {SIZES[-1]}")
         if self.seed < 0:
             raise FetchError(f"seed={self.seed}: use 0 or more")
+        if self.mag_limits and not np.isfinite(self.mag_limits).all():
+            raise FetchError(f"mag_limits {self.mag_limits}: give two finite magnitudes, the bright limit first")
         if self.mag_limits and len(self.mag_limits) != 2:
             raise FetchError(f"mag_limits {self.mag_limits}: give two magnitudes, the bright limit first")
         if self.mag_limits and not self.mag_limits[0] < self.mag_limits[1]:
@@ -87,6 +89,27 @@ class Request:
             raise FetchError(f"{self.source} cannot be read ({error.strerror})") from error
         ours = {"exclude": exclude, "source": source, "archive": archive.name, "release": archive.release}
         return {**asdict(self), **ours}
+
+
+def _whole(key, value):
+    try:
+        return index(value)
+    except TypeError:
+        raise FetchError(f"{key}={value!r}: give a whole number") from None
+
+
+def _letters(bands):
+    try:
+        return tuple(map(str, bands))
+    except TypeError:
+        raise FetchError(f"bands={bands!r}: use some of {BANDS}, each once") from None
+
+
+def _magnitudes(limits):
+    try:
+        return tuple(map(float, limits))
+    except (TypeError, ValueError):
+        raise FetchError(f"mag_limits={limits!r}: give two magnitudes, the bright limit first") from None
 
 
 @dataclass(frozen=True)
@@ -170,7 +193,7 @@ class Plan:
         if meta.get("expected", self.objects) != self.objects:
             lines.append(f"  paper     {meta['expected']:,} objects, which is not the number found here")
         if len(meta["unmatched"]):
-            lines.append(f"  unmatched {len(meta['unmatched']):,} positions have no object: see missing.ecsv")
+            lines.append(f"  unmatched {len(meta['unmatched']):,} positions get no object: see missing.ecsv")
         return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from astro_ssl_nb.columns import as_floats
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
-from data_fetch.draws import answer_names, in_hash_order, margin, our_columns
+from data_fetch.draws import answer_types, in_hash_order, margin, our_columns
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 from data_fetch.transport import ArchiveError
@@ -79,10 +79,12 @@ def efigi(archive, types, folder=None):
     """
     tables = archive.vizier(EFIGI, folder=folder)
     needed = {"RAJ2000", "DEJ2000", "T"}
-    found = next((table for table in tables if needed <= set(table.colnames)), None)
-    if found is None:
+    fitting = [table for table in tables if needed <= set(table.colnames)]
+    if not fitting:
         had = "; ".join(f"{', '.join(table.colnames)}" for table in tables)
         raise ArchiveError(f"VizieR's {EFIGI} has no table with {', '.join(sorted(needed))}, only: {had or 'none'}")
+    # The catalogue may have other tables with these columns.
+    found = next((table for table in fitting if table.meta.get("name", "").endswith("/efigi")), fitting[0])
     for name in sorted(needed):
         found = found[~np.ma.getmaskarray(np.ma.asarray(found[name]))]
     # VizieR may send hours and degrees as text.
@@ -120,7 +122,7 @@ def find(archive, targets, request, excluded, folder=None, progress=False):
         Objects of a field stand together; one that several positions lead to goes with the nearest of them.
     sql : list of str
     unmatched : Table
-        `ra`, `dec` and `reason` for the positions without an object.
+        `ra`, `dec` and `reason` for the positions without an object that may be chosen.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def find(archive, targets, request, excluded, folder=None, progress=False):
             break
         part = targets[start : start + at_once]
         sql.append(position_query(part["ra"], part["dec"], **options))
-        answer = archive.query(sql[-1], columns=answer_names(POSITIONS.columns), folder=folder)
+        answer = archive.query(sql[-1], columns=answer_types(POSITIONS.columns), folder=folder)
         objects = our_columns(answer, POSITIONS.columns)
         matched, distances = _match(part, objects)
         near = np.flatnonzero(distances <= MATCH_RADIUS)
@@ -144,20 +146,26 @@ def find(archive, targets, request, excluded, folder=None, progress=False):
         lost.append(start + np.flatnonzero(~(distances <= MATCH_RADIUS)))
         found.append(excluded.remove(objects[np.isin(objects["objid"], matched[near])]))
         ids.update(found[-1]["objid"].tolist())
+    limits = ", with {:g} <= r <= {:g}".format(*request.mag_limits) if request.mag_limits else ""
     if not ids or len(ids) < (request.n or 0):
         raise FetchError(
-            f"{archive.name} has objects at {len(ids)} of {len(targets)} positions, {request.n or 'all'} were asked "
-            "for: check that ra and dec are in degrees and inside the survey"
+            f"{archive.name} has objects at {len(ids)} of {len(targets)} positions{limits}, {request.n or 'all'} were "
+            "asked for: check that ra and dec are in degrees and inside the survey"
             + (", or lower --n" if ids else "")
+            + (", or widen --mag-limits" if limits else "")
             + excluded.advice
         )
     objects, matches = unique(vstack(found), "objid"), pd.concat(matches)
-    matches = matches[np.isin(matches["objid"], objects["objid"])]
+    chosen = np.isin(matches["objid"], objects["objid"])
+    left_out, matches = matches.index[~chosen].to_numpy(), matches[chosen]
     # Of the positions that lead to one object, wherever they stand in the list, the nearest has it.
     nearest = matches.groupby("objid", sort=False)["arcsec"].idxmin().iloc[: request.n]
     twice = matches.index[matches["objid"].isin(nearest.index)].difference(nearest).to_numpy()
-    far = f"no primary object within {MATCH_RADIUS:g} arcsec, inside its frame"
-    reasons = ((np.concatenate(lost), far), (twice, "the same object as another position"))
+    reasons = (
+        (np.concatenate(lost), f"no primary object within {MATCH_RADIUS:g} arcsec, inside its frame{limits}"),
+        (left_out, "the object, or one that its cutout may overlap, is in an excluded set"),
+        (twice, "the same object as another position"),
+    )
     catalogue = _side_by_side(objects[np.searchsorted(objects["objid"], nearest.index)], targets[nearest.to_numpy()])
     return in_hash_order(catalogue, request.seed), sql, vstack([_listed(targets, *listed) for listed in reasons])
 

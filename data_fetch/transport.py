@@ -1,5 +1,6 @@
 """Asking a server politely, until its answer can be used or it has had its chances."""
 
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from urllib3.util import Retry
 
 CONNECTIONS = 4
 REDIRECTS = 5  # more than a mirror that moved has; a server that sends us in a circle is left soon
+MOST_SAID = 300  # characters of a server's reason that an error repeats
 LONGEST_WAIT = 600  # seconds; a server that asks for more is better tried on another day
 # Six attempts at a busy server or one that is away for a moment, three at one that sends rubbish.
 RETRY = Retry(total=5, other=2, status_forcelist=(429, 502, 503, 504))
@@ -31,6 +33,20 @@ class RequestError(Exception):
     def __init__(self, reason, status=None):
         super().__init__(reason)
         self.status = status
+
+
+class BusyError(Exception):
+    """A server says in an ordinary answer that it has been asked too often.
+
+    Attributes
+    ----------
+    seconds : float
+        How long to wait before it is asked again.
+    """
+
+    def __init__(self, reason, seconds):
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 def limited_adapter():
@@ -96,7 +112,7 @@ def ask(url, send, check, bad, backoff, stop=None):
         Sends the request, and returns a requests.Response.
     check : callable
         Takes the body (bytes) and whether the same bytes came the time before. What is suspect but possible should be
-        believed only then.
+        believed only then. A BusyError counts like a status that says the server is busy.
     bad : exception class
         What `check` raises when the body is not what was asked for.
     backoff : float
@@ -116,7 +132,7 @@ def ask(url, send, check, bad, backoff, stop=None):
     wait = time.sleep if stop is None else stop.wait
     while True:
         check_wanted(stop)
-        busy, failure = None, None
+        busy, pause, failure = None, None, None
         try:
             response = send()
         except RequestError as error:
@@ -128,22 +144,33 @@ def ask(url, send, check, bad, backoff, stop=None):
                 same, before = response.content == before, response.content
                 try:
                     return check(response.content, same)
+                except BusyError as error:
+                    pause, failure = error.seconds, RequestError(str(error))
                 except bad as error:
                     failure = RequestError(str(error))
             else:
-                start = " ".join(response.content[:500].decode("utf-8", "replace").split())[:100]
                 status = response.status_code
-                failure = RequestError(f"answered HTTP {status} ({start!r})", status)
+                failure = RequestError(f"answered HTTP {status} ({_said(response.content)!r})", status)
                 if status not in retry.status_forcelist:
                     raise failure
                 busy = response
         # Without an error, only the total of attempts counts.
-        patient = busy is not None or isinstance(failure, ArchiveError)
+        patient = busy is not None or pause is not None or isinstance(failure, ArchiveError)
         try:
             retry = retry.increment("GET", url, error=None if patient else failure)
         except MaxRetryError:
             raise failure from None
-        wait(_seconds_to_wait(retry, busy))
+        wait(_seconds_to_wait(retry, busy) if pause is None else pause)
+
+
+def _said(body):
+    """What the body of an error says, in one line; SkyServer puts the reason into JSON, behind other things."""
+    text = body.decode("utf-8", "replace")
+    try:
+        text = str(json.loads(text)["ErrorMessage"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass  # most servers send a page
+    return " ".join(text.split())[:MOST_SAID]
 
 
 def _failure(url, error):

@@ -60,16 +60,11 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     paths = [_inside(Path(folder), name) for name in table["file"]]
     request = {"name": "images", "labels": file_digest(labels), "pictures": _checksum_all(paths)}
     request |= {"size": size, "crop": crop, "pixel_scale": pixel_scale}
-    if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
+    if _is_made(out, request):
         shutil.rmtree(_work_folder(out), ignore_errors=True)  # of a run that was killed
         if not (out / "README.md").exists():  # killed after the last byte of the data
             write_dataset_card(out)
         return CutoutSet.open(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise FetchError(
-            f"{out} exists and holds something else, or was made of other pictures: choose another folder, or remove "
-            "this one"
-        )
     read, reasons = {}, {}
     for row, path in enumerate(paths):
         try:
@@ -90,6 +85,8 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     rows = list(read)
     cutouts = CutoutSet.of_image_files(np.stack(list(read.values())), table[rows], pixel_scale)
     with _at_work(out) as work:
+        if _is_made(out, request):  # by another process, while the pictures were read
+            return CutoutSet.open(out)
         part = cutouts.save(work / "part")
         if reasons:
             missing = table["objid", "file"][list(reasons)]
@@ -116,6 +113,18 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         )
     write_dataset_card(out)
     return CutoutSet.open(out)
+
+
+def _is_made(out, request):
+    """Whether the set of this request is there; a FetchError if something else is."""
+    if (out / "card.json").exists() and CutoutSet.open(out).card.get("request") == request:
+        return True
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise FetchError(
+            f"{out} exists and holds something else, or was made of other pictures: choose another folder, or remove "
+            "this one"
+        )
+    return False
 
 
 def _work_folder(out):

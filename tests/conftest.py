@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 FIRST = ("test_course.py", "test_jupyterlab.py", "test_label_curves.py", "test_book_in_browser.py")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--preset", default="ci", help="preset of the notebooks that run in JupyterLab (default: ci)")
+    parser.addoption("--preset", help="preset of the notebooks that run in JupyterLab (default: ci)")
     parser.addoption("--book", help="folder of a built book to look at in the browser, instead of one made up")
 
 
@@ -45,14 +50,20 @@ def small_disk():
     return limited
 
 
-@pytest.fixture(scope="module")  # two drivers cannot be at work at once, and a module may have one of its own
-def chromium():
-    """The Chromium or Chrome of this machine, for a test to open pages in."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+@pytest.fixture(scope="module")  # while a driver is at work, no other event loop can run in this process
+def chromium(request):
+    """The Chromium or Chrome of this machine, for a test to open pages in; it knows no host but this computer."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip("no Chromium on this machine")
+        asked = [name for name in ("--book", "--preset") if request.config.getoption(name)]
+        if asked:  # somebody wants it looked at, and would take a skipped test for a look
+            pytest.fail(f"{asked[0]} asks for a browser, and this machine has no Chromium or Chrome: install one")
+        pytest.skip("no Chromium or Chrome on this machine")
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
     with sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = driver.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()

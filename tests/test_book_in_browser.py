@@ -22,15 +22,10 @@ import nbformat
 import numpy as np
 import pytest
 from astropy.table import Table
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 import astro_ssl_nb as ssl
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright is not installed")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = {"notebooks/04_see_what_it_learned.html"}  # holds an interactive map
@@ -82,7 +77,9 @@ def add_solution(notebook):
 def html(tmp_path_factory, request):
     """The folder of a book that was built from the course's notebooks."""
     if given := request.config.getoption("book"):
-        return Path(given).resolve(strict=True)
+        if not Path(given).is_dir():
+            pytest.fail(f"there is no book in the folder {given}: `make book RUN=...` makes it")
+        return Path(given).resolve()
     root = tmp_path_factory.mktemp("book")
     for folder in ("jupyter-book", "notebooks"):
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -128,17 +125,6 @@ def site(html):
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser that knows no host but this computer."""
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
 def pages_of(html):
     """The addresses of the pages of a book, without those that only send the reader elsewhere."""
     paths = sorted({*html.rglob("*.html")} - {*html.glob("_static/**/*")})
@@ -170,7 +156,7 @@ def visit(browser, html, site, shots, **context):
         page.on("pageerror", lambda error, log=errors: log.append(str(error)))
         page.goto(site + name)
         page.wait_for_load_state("networkidle")
-        found = axe_playwright.Axe().run(page, options={"preload": False, "resultTypes": ["violations"]})
+        found = Axe().run(page, options={"preload": False, "resultTypes": ["violations"]})
         faults = [
             f"{fault['id']}: {node['html'][:200]}"
             for fault in found.response["violations"]

@@ -8,12 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 import yaml
+from pybtex.database import parse_file
+
+import astro_ssl_nb
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("astro_ssl_nb", "data_fetch")  # the second stands on the first
@@ -201,6 +205,16 @@ def test_the_citation_can_be_read_by_those_who_cite():
     assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
     for work in (citation, *citation["references"]):
         assert work["title"] and all({"name"} == set(a) or "family-names" in a for a in work["authors"])
-    project = (REPOSITORY / "pyproject.toml").read_text()
-    assert f'version = "{citation["version"]}"' in project and f'license = "{citation["license"]}"' in project
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["version"] == citation["version"] == astro_ssl_nb.__version__
+    assert project["license"] == citation["license"]
     assert (REPOSITORY / "LICENSE").read_text().startswith("BSD 3-Clause License")
+
+
+def test_the_citation_names_the_paper_as_the_book_does():
+    (paper,) = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["references"]
+    fields = parse_file(REPOSITORY / "jupyter-book" / "references.bib").entries["martinazzo2020"].fields
+    assert paper["type"] == "conference-paper"
+    assert paper["title"].casefold() == fields["title"].replace("{", "").replace("}", "").casefold()
+    assert paper["year"] == int(fields["year"])
+    assert [one["value"] for one in paper["identifiers"]] == [f"arXiv:{fields['eprint']}"]

@@ -75,7 +75,7 @@ def course(tmp_path, request):
     """A copy of the notebooks of a preset, each with its parameters in it, as papermill would write them."""
     home = tmp_path / "course"
     shutil.copytree(REPOSITORY / "notebooks", home / "notebooks")
-    preset = read_preset(home / "notebooks" / "presets" / f"{request.config.getoption('preset')}.yml")
+    preset = read_preset(home / "notebooks" / "presets" / f"{request.config.getoption('preset') or 'ci'}.yml")
     given = resolve_parameters(preset, {path.stem: path for path in NOTEBOOKS}, "lab")
     for path in (home / "notebooks").glob("*.ipynb"):
         if preset.get(path.stem) is False:

@@ -86,13 +86,19 @@ def planned(folder, target):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "coverage", "remote", "book", "course", "lab", "labtest", "booktest"]
+    "target", ["demo", "test", "coverage", "remote", "book", "course", "lab", "labtest", "booktest", "bench"]
 )
 def test_make_installs_once_and_again_when_the_dependencies_change(checkout, target):
     assert "setup_env.py" in planned(checkout, target)
-    (checkout / ".venv").mkdir()
+    (checkout / ".venv/bin").mkdir(parents=True)
+    (checkout / ".venv/bin/python").symlink_to(sys.executable)
     (checkout / ".venv" / "ready").touch()
     assert "setup_env.py" not in planned(checkout, target)
+    (checkout / ".venv/bin/python").unlink()
+    (checkout / ".venv/bin/python").symlink_to(checkout / "a-python-that-was-upgraded-away")
+    assert "setup_env.py" in planned(checkout, target)
+    (checkout / ".venv/bin/python").unlink()
+    (checkout / ".venv/bin/python").symlink_to(sys.executable)
     later = (checkout / ".venv" / "ready").stat().st_mtime + 10
     os.utime(checkout / "pyproject.toml", (later, later))
     assert "setup_env.py" in planned(checkout, target)
@@ -135,8 +141,50 @@ def test_a_newer_python_is_found_by_name(tmp_path):
     assert setup_env.choose_python(["no-such-python", str(old), sys.executable]) == sys.executable
 
 
+def test_a_python_that_the_course_is_tested_on_is_preferred_to_a_newer_one(tmp_path, capsys):
+    for name, version in {"newest": "3 99", "tested": f"3 {setup_env.NEWEST[1]}"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    newest, tested = str(tmp_path / "newest"), str(tmp_path / "tested")
+    assert setup_env.choose_python([newest, tested]) == tested
+    assert capsys.readouterr().out == ""
+    assert setup_env.choose_python([newest]) == newest
+    assert "Python 3.99 is newer than what the course is tested on" in capsys.readouterr().out
+
+
+def test_nothing_is_installed_again_for_a_file_that_git_only_touched(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    installed = []
+    monkeypatch.setattr(setup_env, "CANDIDATES", [sys.executable])
+    monkeypatch.setattr(setup_env, "GIGABYTES", {"first": 0, "again": 0})
+    monkeypatch.setattr(setup_env, "install", installed.append)
+    (checkout / ".venv").mkdir()
+    for expected in (1, 1):
+        setup_env.main()
+        assert len(installed) == expected
+    text = (checkout / "pyproject.toml").read_text()
+    (checkout / "pyproject.toml").write_text(text + "# another dependency\n")
+    setup_env.main()
+    assert len(installed) == 2
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(checkout):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=checkout, check=True)
+    for link in (checkout / ".venv/bin").glob("python*"):
+        link.unlink()
+        link.symlink_to(checkout / "a-python-that-was-upgraded-away")
+    (checkout / ".venv/ready").write_text("as it was")
+    nothing = "s.explain_failure = lambda pip: s.stop('as far as pip'); s.GIGABYTES = {'first': 0}"
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    finished = set_up(checkout, nothing, **nowhere, PIP_EXTRA_INDEX_URL="", PIP_FIND_LINKS="", PIP_NO_CACHE_DIR="1")
+    assert "as far as pip" in finished.stderr, finished.stderr
+    subprocess.run([checkout / ".venv/bin/python", "-c", ""], check=True)
+    assert not (checkout / ".venv/ready").exists()
+
+
 def test_a_full_disk_is_named_with_the_way_out(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
+    monkeypatch.setitem(setup_env.GIGABYTES, "first", 10)  # as on Linux
     usage = namedtuple("usage", "total used free")(10e9, 8e9, 2e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(SystemExit, match="about 10 GB .* 2.0 GB are free"):

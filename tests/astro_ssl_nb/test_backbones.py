@@ -83,6 +83,15 @@ def test_imagenet_weights_come_without_a_network(parts):
     assert ssl.embed("imagenet", parts[2]).shape == (len(parts[2]), 1280)
 
 
+def test_imagenet_weights_for_five_bands_are_those_for_three_in_turn(parts):
+    three, five = (ssl.create_backbone("tf_efficientnet_lite0", n, weights="imagenet").conv_stem.weight for n in (3, 5))
+    torch.testing.assert_close(five, 3 / 5 * three[:, [0, 1, 2, 0, 1]])
+    train, _, test = parts
+    options = dict(arms={"imagenet": "imagenet"}, probes=("linear",), sizes=(5,), seeds=1)
+    colours, bands = (ssl.label_curve(train[:60], test, **options, **more) for more in ({}, {"stretch": "bands"}))
+    assert len(colours) == len(bands) == 1 and colours.brier.item() != bands.brier.item()
+
+
 def test_a_backbone_that_went_on_from_imagenet_is_saved_and_sees_small_cutouts_as_before(parts, tmp_path):
     train, valid, test = parts
     dls = ssl.CutoutDataLoaders.for_properties(train, valid, ssl.MAGNITUDES, stretch="rgb", bs=25)

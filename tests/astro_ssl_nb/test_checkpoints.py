@@ -226,3 +226,16 @@ def test_another_augmentation_or_weight_decay_is_another_run(parts, tmp_path):
         fit(ssl.at_any_distance, 0.01)
     with pytest.raises(ValueError, match="another value of weight decay"):
         fit(turn_and_shift, 0.3)
+
+
+def test_a_run_from_other_weights_is_another_run(parts, backbone, tmp_path):
+    def fit(weights):
+        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:16], parts[1][:8], ssl.MAGNITUDES[1:3], bs=16)
+        learn = ssl.property_learner(dls, "resnet10t", weights=weights, metrics=[])
+        learn.unfreeze()
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
+
+    fit(None)
+    with pytest.raises(ValueError, match="another value of starting weights .None there, [0-9a-f]+ here"):
+        fit(backbone)

@@ -88,13 +88,6 @@ def test_a_broken_file_is_refused(blobs, tmp_path, name):
         ssl.CutoutSet.open(folder)
 
 
-def test_images_that_would_run_code_are_not_loaded(tmp_path, blobs):
-    folder = blobs[:5].save(tmp_path / "set")
-    np.save(folder / "images.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="cannot be read as a CutoutSet"):
-        ssl.CutoutSet.open(folder)
-
-
 def test_bands_must_name_the_planes():
     with pytest.raises(ValueError, match="name 3 planes, the images have 5"):
         ssl.CutoutSet.from_arrays(np.zeros((2, 5, 8, 8)), Table({"objid": [1, 2]}), bands="gri")
@@ -170,6 +163,24 @@ def test_a_set_that_cannot_be_saved_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_text_in_a_column_of_objects_is_saved_as_text(tmp_path):
+    names = np.array(["a", "NGC 4303"], object)  # as clients of archives and pandas give it
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"name": names}), bands="r")
+    again = ssl.CutoutSet.open(cutouts.save(tmp_path / "set")).catalogue["name"]
+    assert again.dtype.kind == "U" and again.tolist() == ["a", "NGC 4303"]
+    assert cutouts.catalogue["name"].dtype == object, "saving changes nothing in memory"
+
+
+def test_blocks_of_large_cutouts_hold_fewer(blobs, monkeypatch):
+    assert [start for start, _ in blobs.blocks()] == [0]
+    numbers = np.prod(blobs.shape[1:])
+    for room, size in ((128.5 * numbers, 128), (0.5 * numbers, 1)):  # a cutout is read, however large
+        monkeypatch.setattr("astro_ssl_nb.cutouts.BLOCK_NUMBERS", int(room))
+        starts, images = zip(*blobs.blocks(), strict=True)
+        assert list(starts) == list(range(0, 300, size))
+        np.testing.assert_array_equal(np.concatenate(images), blobs.images)
+
+
 def test_split_is_disjoint_complete_and_repeatable(blobs):
     parts = blobs.split((0.6, 0.2, 0.2), seed=3)
     ids = [set(part.catalogue["objid"]) for part in parts]
@@ -225,6 +236,14 @@ def test_own_pictures(tmp_path):
     assert list(cutouts.catalogue["objid"]) == [0, 1, 2]
     card = json.loads((cutouts.save(tmp_path / "set") / "card.json").read_text())
     assert card["bands"] == ["R", "G", "B"]
+
+
+def test_own_images_may_be_what_a_generator_yields(tmp_path):
+    for name in "ab":
+        fits.writeto(tmp_path / f"{name}.fits", np.full((8, 8), ord(name), "float32"))
+    files = (tmp_path / f"{name}.fits" for name in "ab")
+    cutouts = ssl.CutoutSet.from_image_files(files, Table({"objid": [1, 2]}), size=8)
+    assert cutouts.images[:, 0, 0, 0].tolist() == [ord("a"), ord("b")]
 
 
 def test_own_fits_images_keep_their_flux(tmp_path):

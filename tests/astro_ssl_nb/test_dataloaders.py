@@ -81,6 +81,15 @@ def test_loaders_need_the_right_targets(parts, learn):
         ssl.CutoutDataLoaders.for_classes(train, relabelled)
 
 
+def test_a_new_loader_has_the_seed_it_was_given_and_the_cutouts_of_the_old(learn):
+    old = learn.dls.train
+    new = old.new(seed=5)
+    assert (new.seed, new.bs, new.shuffle, new.cutouts) == (5, old.bs, True, old.cutouts)
+    assert old.seed == old.new().seed == 0
+    with pytest.raises(TypeError, match="test_dl"):
+        old.new(dataset=[1])
+
+
 def test_a_property_that_nobody_measured_is_named(parts):
     train, valid, _ = parts
     table = Table({"petroR50_r": np.full(20, -9999.0)})

@@ -16,28 +16,83 @@ def closed():
     matplotlib.pyplot.close("all")
 
 
-def inked(fig):
-    """Share of the drawn figure that is not background."""
-    fig.canvas.draw()
-    return (np.asarray(fig.canvas.buffer_rgba())[..., :3] < 250).any(axis=2).mean()
+def drawn(axes):
+    """The images of the axes, the one of each."""
+    return [np.asarray(image.get_array()) for ax in axes for image in ax.images]
 
 
-def test_figures_draw_what_they_are_given(blobs, parts):
-    labels = blobs.labels("class")
+def test_a_contact_sheet_shows_every_cutout_under_its_title(blobs):
+    axes = ssl.figures.show_cutouts(blobs[:10], blobs.labels("class")[:10]).axes
+    np.testing.assert_allclose(drawn(axes), ssl.figures.rgb(blobs.images[:10], blobs.bands))
+    assert [ax.get_title() for ax in axes] == ["WIDE", "NARROW"] * 5 + [""] * 6
+
+
+def test_an_object_is_shown_in_each_of_its_bands_and_in_colour(blobs):
+    axes = ssl.figures.show_bands(blobs, 3).axes
+    *bands, colour = drawn(axes)
+    assert [ax.get_title() for ax in axes] == [*"ugriz", "i, r, g as RGB"]
+    np.testing.assert_allclose(bands, np.arcsinh(blobs.images[3] / 0.05))
+    np.testing.assert_allclose(colour, ssl.figures.rgb(blobs.read([3]), blobs.bands)[0])
+    assert len({ax.images[0].get_clim() for ax in axes[:5]}) == 1, "one grey scale for all bands"
+
+
+def test_errors_in_magnitudes_stand_beside_those_of_the_catalogue(blobs):
     truth = ssl.property_values(blobs.catalogue, ssl.MAGNITUDES)
-    rng = np.random.default_rng(0)
-    figures = [
-        ssl.figures.show_cutouts(blobs[:10], labels[:10]),
-        ssl.figures.show_bands(blobs, 3),
-        ssl.figures.plot_magnitude_error(truth, truth + 0.1, np.full_like(truth, 0.05), list("ugriz")),
-        ssl.figures.plot_map(rng.normal(size=(300, 2)), labels),
-        ssl.figures.show_neighbours(blobs, [0, 1], np.array([[2, 4], [3, 5]])),
-        ssl.figures.plot_thumbnails(rng.normal(size=(300, 2)), blobs, title="blobs"),
-        ssl.figures.plot_saliency(blobs[:3], rng.normal(size=(3, 16, 16)), list("abc"), unit="mag per pixel"),
-    ]
-    for fig in figures:
-        assert inked(fig) > 0.01
-        assert fig.get_facecolor()[:3] == (1, 1, 1)
+    off = np.array([0.1, -0.2, 0.3, 0.4, 0.5])
+    errors = np.broadcast_to(off**2, truth.shape)
+    axes = ssl.figures.plot_magnitude_error(truth, truth + off, errors, list("ugriz")).axes
+    assert [ax.get_title() for ax in axes] == list("ugriz")
+    for ax, one in zip(axes, off, strict=True):
+        network, catalogue = ax.lines
+        assert (network.get_label(), catalogue.get_label()) == ("network", "catalogue's own error")
+        np.testing.assert_allclose(network.get_ydata(), [abs(one)] * 8)
+        np.testing.assert_allclose(catalogue.get_ydata(), [0.6745 * one**2] * 8)  # a median of normal errors
+        np.testing.assert_array_equal(network.get_xdata(), catalogue.get_xdata())
+        assert 16 < network.get_xdata()[0] < 17 and 19 < network.get_xdata()[-1] < 20
+        assert (np.diff(network.get_xdata()) > 0).all()
+
+
+def test_a_map_has_each_object_in_the_colour_of_its_class(blobs):
+    labels, colours = blobs.labels("class"), ssl.figures.class_colours(["NARROW", "WIDE"])
+    maps = [np.random.default_rng(seed).normal(size=(300, 2)) for seed in (0, 1)]
+    fig = ssl.figures.plot_map(maps, labels, titles=["one", "other"])
+    assert [ax.get_title() for ax in fig.axes] == ["one", "other"]
+    for ax, xy in zip(fig.axes, maps, strict=True):
+        for points, (name, colour) in zip(ax.collections, colours.items(), strict=True):
+            np.testing.assert_array_equal(points.get_offsets(), xy[labels == name])
+            assert matplotlib.colors.same_color(points.get_facecolor()[0][:3], colour)
+
+
+def test_neighbours_stand_beside_their_query(blobs):
+    axes = ssl.figures.show_neighbours(blobs, [0, 1], np.array([[2, 4], [3, 5]])).axes
+    np.testing.assert_allclose(drawn(axes), ssl.figures.rgb(blobs.read([0, 2, 4, 1, 3, 5]), blobs.bands) ** 0.75)
+    assert [ax.get_title() for ax in axes] == ["query", "nearest", *[""] * 4]
+
+
+def test_saliency_is_drawn_beneath_the_cutout_that_it_explains(blobs):
+    maps = np.random.default_rng(0).normal(size=(3, 16, 16))
+    *axes, bar = ssl.figures.plot_saliency(blobs[:3], maps, list("abc"), unit="mag per pixel").axes
+    np.testing.assert_allclose(drawn(axes[:3]), ssl.figures.rgb(blobs.images[:3], blobs.bands) ** 0.75)
+    np.testing.assert_array_equal(drawn(axes[3:]), maps)
+    assert [ax.get_title() for ax in axes[:3]] == list("abc") and bar.get_ylabel() == "mag per pixel"
+    low, high = axes[3].images[0].get_clim()
+    assert low == -high, "what adds nothing is white"
+    assert all(len(ax.collections) == 1 for ax in axes[3:]), "the outline of the light"
+
+
+def test_figures_are_white_even_where_the_reader_likes_them_dark(blobs):
+    with matplotlib.pyplot.style.context("dark_background"):
+        figures = [
+            ssl.figures.show_cutouts(blobs[:2]),
+            ssl.figures.show_bands(blobs, 3),
+            ssl.figures.plot_magnitude_error(*[np.arange(1.0, 41)[:, None]] * 3, "r"),
+            ssl.figures.plot_map(np.eye(2), ["a", "b"]),
+            ssl.figures.show_neighbours(blobs, [0], np.array([[1, 2]])),
+            ssl.figures.plot_thumbnails(np.eye(2), blobs[:2]),
+            ssl.figures.plot_saliency(blobs[:1], np.ones((1, 16, 16)), ["a"], unit="mag per pixel"),
+        ]
+        assert matplotlib.rcParams["figure.facecolor"] == "black"
+    assert {fig.get_facecolor()[:3] for fig in figures} == {(1, 1, 1)}
 
 
 def test_a_map_of_pictures_shows_each_object_in_its_place(blobs):

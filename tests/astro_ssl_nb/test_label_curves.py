@@ -91,6 +91,27 @@ def test_a_few_shot_learner_is_a_learner_that_has_seen_all_its_labels(blobs, bac
         assert np.isfinite(learn.validate()[0])
 
 
+def test_apertures_do_not_choose_between_backbones_of_different_stretch(parts, backbone, tmp_path):
+    train, _, test = parts
+    dls = ssl.CutoutDataLoaders.for_properties(train, train, ssl.MAGNITUDES, stretch="bands")
+    bands = ssl.save_backbone(ssl.property_learner(dls, "resnet10t"), tmp_path / "bands.safetensors")
+    arms = {"colours": backbone, "bands": bands, "apertures": "apertures"}
+    options = dict(probes=("linear",), sizes=(5,), seeds=1)
+    with pytest.raises(ValueError, match=r"different stretch \(bands, rgb\): give one"):
+        ssl.label_curve(train, test, arms=arms, **options)
+    curve = ssl.label_curve(train, test, arms=arms, stretch="bands", **options)
+    assert set(curve.arm) == set(arms)
+
+
+def test_a_few_shot_learner_sees_its_classes_equally_often_in_whatever_order_they_come(blobs):
+    in_order = blobs[np.argsort(blobs.labels("class"), kind="stable")]
+    few = in_order[ssl.labelled_subset(in_order.labels("class"), 127, seed=0)]  # 800 are three passes and a bit
+    few = few[np.argsort(few.labels("class"), kind="stable")]
+    learn = ssl.few_shot_learner(few, arch="resnet10t")
+    seen = np.bincount(learn.dls.train.targets.numpy())
+    assert seen.sum() == 800 and abs(seen[0] - seen[1]) < 30
+
+
 def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path):
     train, _, test = parts
     arms = {"scratch": None, "sizes": ssl.SIZES[:2]}
@@ -207,6 +228,9 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
             ssl.label_curve(train, test, arms=arms, probes=probes)
     with pytest.raises(ValueError, match="an arm is a path, 'imagenet', None, 'apertures' or a list of properties"):
         ssl.label_curve(train, test, arms={"size": ssl.SIZES[0]})
+    for options in ({"sizes": 5}, {"seeds": [0, 1]}):
+        with pytest.raises(ValueError, match="a sequence of sizes and a number of seeds"):
+            ssl.label_curve(train, test, arms={"scratch": None}, **options)
     with pytest.raises(FileNotFoundError, match="no backbone at gone.safetensors"):
         ssl.label_curve(train, test, arms={"gone": "gone.safetensors"})
     for size in (0, -3):
@@ -266,6 +290,18 @@ def test_a_baseline_that_stands_still_has_spent_its_labels():
     assert ssl.label_efficiency(curve).efficiency.item() == pytest.approx(5 * (60 / 25) ** 0.1)
 
 
+def test_a_run_that_is_there_twice_is_refused(curve):
+    twice = pd.concat([curve, curve], ignore_index=True)
+    pair = ("pretext", "linear"), ("scratch", "linear")
+    for ask in (
+        ssl.mean_intervals,
+        ssl.label_efficiency,
+        lambda both: ssl.paired_difference(both, *pair, n_labels=3),
+    ):
+        with pytest.raises(ValueError, match="pretext linear with 3 labels and seed 0 is there more than once"):
+            ask(twice)
+
+
 def test_a_label_efficiency_pairs_the_seeds_by_their_number():
     ours, theirs = made_up({"pretext": {5: 0.8, 20: 0.9}}), made_up({"scratch": {5: 0.7, 20: 0.8}})
     both = pd.concat([ours, theirs.assign(seed=theirs.seed + 1)])
@@ -276,13 +312,17 @@ def test_a_label_efficiency_pairs_the_seeds_by_their_number():
 
 
 def test_the_interval_of_a_label_efficiency_is_over_seeds():
-    curve = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.6, 20: 0.8}}, spread=0)
-    curve.loc[curve.arm == "pretext", "accuracy"] = [0.65, 0.70, 0.75]
+    seen = [0.65, 0.69, 0.70, 0.71, 0.75]
+    curve = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.6, 20: 0.8}}, spread=0, seeds=5)
+    curve.loc[curve.arm == "pretext", "accuracy"] = seen
     row = ssl.label_efficiency(curve).iloc[0]
-    # One of 27 draws takes the worst seed alone, one the best.
-    assert [row.low, row.efficiency, row.high] == pytest.approx([2**0.5, 2, 2**1.5])
-    short = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.69, 20: 0.72}}, spread=0)
-    short.loc[short.arm == "pretext", "accuracy"] = [0.65, 0.70, 0.75]
+    # Below lies the draw of the worst seed alone, one of 3,125; beyond a quarter of the way there lie few.
+    assert row.efficiency == pytest.approx(2)
+    assert 2**0.5 < row.low < 2**0.7 and 2**1.3 < row.high < 2**1.5
+    four = ssl.label_efficiency(curve[curve.seed < 4]).iloc[0]
+    assert np.isnan([four.low, four.high]).all(), "four seeds have no draw as rare as the ends of an interval"
+    short = made_up({"pretext": {5: 0.7}, "scratch": {5: 0.69, 20: 0.72}}, spread=0, seeds=5)
+    short.loc[short.arm == "pretext", "accuracy"] = seen
     row = ssl.label_efficiency(short).iloc[0]
     assert not row.lower_bound and np.isnan([row.low, row.high]).all(), "both ends lie beyond the baseline's curve"
     alone = ssl.label_efficiency(curve[curve.seed == 0]).iloc[0]

@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from fastai.interpret import ClassificationInterpretation
+from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.learner import Learner
 
 import astro_ssl_nb as ssl
@@ -49,6 +49,16 @@ def test_what_fastai_users_know_works_on_classes(parts):
         learn.show_results(dl=learn.dls.test_dl(parts[2]))
     shown = {ax.get_title() for ax in plt.gcf().axes if ax.get_title()}
     assert shown <= {"NARROW", "WIDE"} and shown
+
+
+def test_an_interpretation_knows_how_far_each_object_is_off(learn):
+    prediction, target = learn.get_preds()
+    with learn.no_bar():
+        found = Interpretation.from_learner(learn)
+    off = (prediction - target).abs().nanmean(1)
+    torch.testing.assert_close(found.losses, off)
+    losses, rows = found.top_losses(3)
+    assert rows.tolist() == off.argsort(descending=True)[:3].tolist() and (losses == off[rows]).all()
 
 
 def test_a_network_with_uncertainties_shows_and_tells_its_properties(parts):

@@ -1,3 +1,5 @@
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -28,3 +30,19 @@ def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path
     monkeypatch.chdir(tmp_path)
     with spoilt.no_bar(), spoilt.no_logging():
         spoilt.lr_find(num_it=6, suggest_funcs=None, show_plot=False)  # which goes on until the loss explodes
+
+
+def test_a_search_for_the_rate_ends_where_the_loss_explodes_and_brings_the_weights_back(learn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the search keeps its files here
+    steps = count(1)
+
+    def explodes(prediction, target):
+        return ssl.masked_l1(prediction, target) * (np.nan if next(steps) == 4 else 1)
+
+    searched = ssl.property_learner(learn.dls, "resnet10t", loss_func=explodes)
+    before = [weight.detach().clone() for weight in searched.model.parameters()]
+    with searched.no_bar(), searched.no_logging():
+        searched.add_cb(ssl.StopAtNaN())
+        searched.lr_find(start_lr=1e-3, end_lr=1e-2, num_it=12, suggest_funcs=None, show_plot=False)
+    assert next(steps) == 5, "no step after the fourth"
+    assert all(torch.equal(one, other) for one, other in zip(before, searched.model.parameters(), strict=True))

@@ -38,6 +38,29 @@ def test_properties_are_kept_with_their_units_and_scales(parts, learn, tmp_path)
     np.testing.assert_allclose(answers, np.hstack(both), atol=1e-4)
 
 
+def test_two_cutouts_of_one_object_get_a_row_each(parts, learn):
+    uncertain = ssl.Predictor.of(ssl.property_learner(learn.dls, "resnet10t", uncertainty=True))
+    twice = parts[2][np.repeat(np.arange(5), 2)]
+    answers = uncertain.predict(twice)
+    assert answers.index.tolist() == list(twice.catalogue["objid"])
+    np.testing.assert_allclose(answers.to_numpy(), np.repeat(uncertain.predict(parts[2][:5]).to_numpy(), 2, 0), 1e-4)
+
+
+def test_it_stays_as_it_was_when_the_learner_goes_on(parts, backbone):
+    learn = ssl.few_shot_learner(parts[0][:12], weights=backbone)
+    predictor = ssl.Predictor.of(learn)
+    before = predictor.predict(parts[2])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-2)
+    np.testing.assert_array_equal(predictor.predict(parts[2]), before)
+
+
+def test_its_card_names_the_labelled_cutouts_that_it_learned_from(parts, backbone):
+    few = parts[0][:12]
+    card = ssl.Predictor.of(ssl.few_shot_learner(few, weights=backbone)).card
+    assert card["n_train"] == 12 and card["data_sha256"] == few.checksum()
+
+
 def test_a_network_with_imagenet_weights_sees_as_it_did(parts, tmp_path):
     learn = ssl.few_shot_learner(parts[0][:4], weights="imagenet")
     with learn.no_bar():
@@ -60,7 +83,7 @@ def test_what_it_was_not_trained_on_is_refused(parts, backbone, learn, tmp_path)
             predictor.predict(cutouts)
     with pytest.raises(ValueError, match="holds a backbone and no answers"):
         ssl.Predictor.open(backbone)
-    with pytest.raises(ValueError, match="does not fit a resnet10t"):
+    with pytest.raises(ValueError, match="a.safetensors holds a whole predictor: ask it with Predictor.open"):
         ssl.load_backbone(tmp_path / "a.safetensors")
     with pytest.raises(FileNotFoundError):
         ssl.Predictor.open(tmp_path / "gone.safetensors")

@@ -1,5 +1,7 @@
 """The benchmarks, on sizes so small that their numbers mean nothing: what is tested is that they measure and report."""
 
+import importlib
+import inspect
 import json
 import math
 import sys
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (REPOSITORY / "benchmarks").glob("*.py"))
 # The other sections start many processes, which takes minutes even when tiny: `make bench` runs them.
 TINY = {
     "training": {"images": {32: 64}, "archs": ("resnet10t",), "sizes": (32,), "stretches": ("bands",)},
@@ -28,6 +31,24 @@ def bench(monkeypatch):
 @pytest.fixture
 def page(book_module):
     return book_module("performance")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_program_is_imported_without_the_peers(bench, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)  # `make bench` installs it, and tests do without
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("plan", ["FULL", "QUICK"])
+def test_every_section_takes_the_arguments_that_the_plan_gives_it(bench, plan):
+    sections = getattr(bench, plan)
+    assert sorted(sections) == sorted(bench.FULL)
+    for name, arguments in sections.items():
+        extra = {"run": None} if name in bench.OF_A_RUN else {}
+        signature = inspect.signature(importlib.import_module(name).measure)
+        bound = signature.bind(repeat=5, **arguments, **extra)
+        assert set(bound.arguments) == set(signature.parameters), name
 
 
 def test_sides_take_turns_and_ratios_are_paired(bench):

@@ -37,6 +37,9 @@ class Mirror:
             def do_POST(self):
                 mirror.authorizations.add(self.headers["Authorization"])
                 form = self.rfile.read(int(self.headers["Content-Length"]))
+                for pattern, answer in mirror.faults.items():
+                    if re.search(pattern, self.path):
+                        return self._answer(*answer)
                 passed = requests.post(origin + self.path, data=form, headers=dict(self.headers), timeout=120)
                 self._answer(passed.status_code, passed.headers.get("Content-Type", ""), passed.content)
 

@@ -136,6 +136,29 @@ def test_own_positions_become_a_set_and_the_lost_ones_are_listed(
     assert again.returncode == 2 and "holds another request (source" in again.err
 
 
+def test_every_position_that_was_asked_for_is_in_the_set_or_listed(archive, mine, frames_folder, tmp_path):
+    found, table = mine
+    table.write(tmp_path / "mine.csv")
+    others = found["objid", "ra", "dec"][:3]
+    CutoutSet.from_arrays(np.zeros((3, 1, 8, 8)), others, bands="r").save(tmp_path / "others")
+    options = {"bands": "r", "frames": frames_folder, "exclude": [tmp_path / "others"], "out": tmp_path / "set"}
+    cutouts = data_fetch.fetch("positions", archive=archive, source=tmp_path / "mine.csv", **options)
+    missing = Table.read(tmp_path / "set" / "missing.ecsv")
+    assert len(cutouts) + len(missing) == len(table)
+    assert sum("is in an excluded set" in reason for reason in missing["reason"]) >= 3
+
+
+def test_objects_that_are_too_faint_are_not_said_to_lie_outside_of_the_survey(archive, mine, tmp_path):
+    found, table = mine
+    table.write(tmp_path / "mine.csv")
+    options = {"archive": archive, "source": tmp_path / "mine.csv"}
+    with pytest.raises(data_fetch.FetchError, match="12 positions, with 1 <= r <= 2, .*or widen --mag-limits"):
+        data_fetch.plan("positions", mag_limits=(1, 2), **options)
+    bright = float(np.sort(found["modelMag_r"])[4]) + 1e-3
+    unmatched = data_fetch.plan("positions", mag_limits=(1, bright), **options).catalogue.meta["unmatched"]
+    assert sum(f"inside its frame, with 1 <= r <= {bright:g}" in reason for reason in unmatched["reason"]) >= 5
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -215,6 +238,14 @@ def test_galaxies_of_efigi_without_a_type_or_a_place_are_left_out(archive, monke
     monkeypatch.setattr(archive, "vizier", lambda *_, **__: [table])
     galaxies = efigi(archive, DATA_SETS["ef2"].types)
     assert list(galaxies["t_type"]) == [-5] and list(galaxies["class"]) == ["elliptical"] and galaxies["ra"][0] == 3
+
+
+def test_types_of_efigi_are_those_of_its_main_table(archive, monkeypatch):
+    tables = [Table({"RAJ2000": [ra], "DEJ2000": [1.0], "T": [-5]}) for ra in (1.0, 2.0, 3.0)]
+    tables[1].meta["name"] = "J/A+A/532/A74/efigi"
+    for answer, ra in ((tables, 2), (tables[::2], 1)):
+        monkeypatch.setattr(archive, "vizier", lambda *_, answer=answer, **__: answer)
+        assert list(efigi(archive, DATA_SETS["ef2"].types)["ra"]) == [ra]
 
 
 def test_positions_need_a_list_and_others_take_none(practice, command, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table, vstack
+from filelock import FileLock
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
@@ -204,6 +205,16 @@ def test_excluded_sets_have_their_own_width_and_need_no_units(archive, tmp_path)
         assert chosen.meta["excluded"]["by position"] > 0
 
 
+def test_only_the_objects_themselves_are_excluded_where_their_ids_are_signed(archive, tmp_path):
+    ids = np.asarray(data_fetch.plan("pretext", archive=archive, n=900).catalogue["objid"][::10]).astype(np.int64)
+    assert ids.min() > 2**53  # as floats, neighbours are equal
+    table = Table({"objid": ids, "ra": np.full(90, 10.0), "dec": np.full(90, 80.0)})
+    CutoutSet.from_arrays(np.zeros((90, 1, 8, 8)), table, bands="r").save(tmp_path / "set")
+    chosen = data_fetch.plan("pretext", archive=archive, n=600, exclude=[tmp_path / "set"]).catalogue
+    assert 0 < chosen.meta["excluded"]["by id"] <= 90 and chosen.meta["excluded"]["by position"] == 0
+    assert not set(ids.tolist()) & set(chosen["objid"].tolist())
+
+
 def test_frames_are_fetched_once_for_all_sets(mirror, tmp_path):
     with data_fetch.open_archive(mirror.url) as archive:
         for name, n in (("pretext", 30), ("sg", 10), ("pretext", 20)):
@@ -220,6 +231,19 @@ def test_complete_folder_is_opened_and_nothing_is_fetched(mirror, frames_folder,
     assert len(mirror.queries) + len(mirror.frames) == asked
     with pytest.raises(data_fetch.FetchError, match=r"seed is 0 there, 1 here"):
         data_fetch.fetch("pretext", archive=mirror.url, seed=1, **request)
+
+
+def test_work_that_a_kill_left_beside_a_complete_set_is_removed(archive, frames_folder, tmp_path):
+    request = {"n": 20, "bands": "r", "size": 16, "frames": frames_folder, "progress": False}
+    data_fetch.fetch("pretext", archive=archive, out=tmp_path / "set", **request)
+    left = tmp_path / "set" / WORK
+    left.mkdir()
+    (left / "images.f4").write_bytes(b"as large as the set")
+    with FileLock(left / "lock"):
+        assert len(data_fetch.fetch("pretext", archive=archive, out=tmp_path / "set", **request)) == 20
+        assert (left / "images.f4").exists()  # of a process that is alive
+    data_fetch.fetch("pretext", archive=archive, out=tmp_path / "set", **request)
+    assert not left.exists()
 
 
 def test_lost_file_of_a_complete_set_is_made_again(mirror, frames_folder, tmp_path):

@@ -1,5 +1,7 @@
 """Every mistake on the command line gives exit code 2 and one sentence that names the value and the way out."""
 
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -63,6 +65,7 @@ def test_unreachable_archive(command, tmp_path, monkeypatch):
         (["--bands", "rx"], ["'rx'", "ugriz"]),
         (["--bands", "rr"], ["'rr'", "each once"]),
         (["--size", "4"], ["size=4", "8 to 512"]),
+        (["--mag-limits", "14", "inf"], ["(14.0, inf)", "two finite magnitudes"]),
         (["--mag-limits", "20", "18"], ["(20.0, 18.0)", "bright limit first"]),
         (["--exclude", "nowhere"], ["nowhere", "not a CutoutSet"]),
         (["--n", "100000000"], ["objects with 14 <= r <= 21.5", "100000000 were asked for", "--n"]),
@@ -141,6 +144,38 @@ def test_password_of_a_mirror_is_sent_to_no_other_vizier(mirror, origin):
             assert where.authorizations == {token}
 
 
+def test_password_in_any_alphabet_reaches_the_mirror(mirror):
+    with data_fetch.open_archive(mirror.url.replace("://", "://m%C3%A9:%E2%82%AC%CE%B1@")) as archive:
+        data_fetch.plan("pretext", archive=archive, n=10)
+    assert mirror.authorizations == {"Basic " + b64encode("mé:€α".encode()).decode()}
+
+
+def test_frames_of_addresses_that_look_alike_are_kept_apart(tmp_path):
+    def path(name):
+        return data_fetch.Archive(name, "http://a", "http://a").frame_path(1, 1, 1, "r", tmp_path)
+
+    assert path("http://a.b/c") != path("http://a-b/c") and path("http://a.b/c") == path("http://a.b/c")
+    assert path("sdss").relative_to(tmp_path).parts[0] == "sdss-dr17"
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b'<INFO name="QUERY_STATUS" value="ERROR">out of order</INFO>', "message instead of tables: 'out of order'"),
+        (b"", "a VOTable without a table"),
+    ],
+)
+def test_answer_of_vizier_without_tables_is_not_kept(mirror, tmp_path, body, words):
+    namespace = b'version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"'
+    votable = b"<VOTABLE %s><RESOURCE>%s</RESOURCE></VOTABLE>" % (namespace, body)
+    mirror.faults["votable"] = (200, "text/xml", votable)
+    archive = data_fetch.Archive("small", mirror.url, f"{mirror.url}/sas", vizier_url=mirror.url, backoff=0)
+    with pytest.raises(data_fetch.ArchiveError, match=words):
+        archive.vizier("J/A+A/532/A74", folder=tmp_path)
+    mirror.faults.clear()
+    assert archive.vizier("J/A+A/532/A74", folder=tmp_path)
+
+
 def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):
     assert_complains(
         command("foo", "--archive", practice.url, "--out", tmp_path / "set"), "'foo'", "pretext, galaxies, sg, sgq"
@@ -157,7 +192,19 @@ def test_class_that_runs_out_is_counted(practice, command, tmp_path):
 def test_folder_that_cannot_be_written(practice, command, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = command("pretext", "--archive", practice.url, "--n", 10, "--out", tmp_path / "file" / "set")
-    assert_complains(done, f"cannot write to {tmp_path / 'file' / 'set'}", "choose another folder")
+    assert_complains(done, f"cannot read or write {tmp_path / 'file' / 'set'}", "choose another folder")
+
+
+def test_kept_frame_that_cannot_be_read_is_named(practice, command, tmp_path):
+    arguments = ["pretext", "--archive", practice.url, "--n", 10, "--bands", "r", "--out", tmp_path / "set"]
+    assert command(*arguments).returncode == 0
+    shutil.rmtree(tmp_path / "set")
+    (frame,) = (tmp_path / "frames").rglob("*.bz2")
+    frame.unlink()
+    frame.mkdir()  # nobody can read a folder as a file, not even root
+    done = command(*arguments)
+    last = done.err.splitlines()[-1]  # the bar of progress is above it
+    assert done.returncode == 2 and last.startswith(f"error: cannot read or write {frame}"), done.err
 
 
 def test_folder_that_holds_something_else(practice, command, tmp_path):
@@ -214,6 +261,23 @@ def test_one_limit_of_magnitudes_is_refused(practice):
 
 
 @pytest.mark.parametrize(
+    "argument, words",
+    [
+        ({"n": 1e4}, "n=10000.0: give a whole number"),
+        ({"seed": None}, "seed=None: give a whole number"),
+        ({"size": (64, 64)}, "size=(64, 64): give a whole number"),
+        ({"bands": None}, "bands=None: use some of ugriz, each once"),
+        ({"bands": ["g", 5]}, "unknown bands 'g5': use some of ugriz"),
+        ({"bands": ["gr"]}, "unknown bands 'gr': use some of ugriz"),
+        ({"mag_limits": 18}, "mag_limits=18: give two magnitudes"),
+    ],
+)
+def test_argument_of_another_type_is_refused_in_a_sentence(practice, argument, words):
+    with pytest.raises(data_fetch.FetchError, match=re.escape(words)):
+        data_fetch.plan("pretext", archive=practice.url, **argument)
+
+
+@pytest.mark.parametrize(
     "answer, words",
     [
         ((200, "text/html", b"<html><title>Maintenance</title>"), ["a message instead of a table", "Maintenance"]),
@@ -221,6 +285,8 @@ def test_one_limit_of_magnitudes_is_refused(practice):
         ((200, "text/plain", b"#Table1\nname,colour\nfoo,bar\n"), ["without the columns objID", "name,colour"]),
         ((200, "text/plain", b'{"error_message": "Incorrect syntax"}'), ["Incorrect syntax"]),
         ((500, "text/html", b"<html>Oops</html>"), ["HTTP 500", "Oops"]),
+        ((500, "text/json", b'{"Trace": "%s", "ErrorMessage": "No way"}' % (b"x" * 600)), ["HTTP 500 ('No way')"]),
+        ((500, "text/html", b"<html>" + b"x" * 200 + b"Oops</html>"), ["HTTP 500", "Oops"]),
         ((200, "text/plain", b"#Table1\na,b\n1,2,3\n"), ["not a table"]),
     ],
 )

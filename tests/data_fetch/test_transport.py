@@ -164,6 +164,11 @@ def test_frame_that_unpacks_to_too_much_is_refused():
         data_fetch.Frame.decode(bz2.compress(bytes(70_000_000), 1), **FRAME)
 
 
+def test_frame_behind_many_empty_streams_is_refused():
+    with pytest.raises(data_fetch.FrameError, match="holds more than 16 streams"):
+        data_fetch.Frame.decode(16 * bz2.compress(b"") + frame_bytes(3, "r"), **FRAME)
+
+
 def test_frame_that_was_packed_in_parts_is_whole():
     whole = bz2.decompress(frame_bytes(3, "r"))
     parts = bz2.compress(whole[:5000], 1) + bz2.compress(whole[5000:], 1)
@@ -215,6 +220,21 @@ def test_a_wait_that_nothing_can_end_is_a_sleep(server, monkeypatch):
     with pytest.raises(RequestError):
         ask(server.url, lambda: requests.get(f"{server.url}/{FIRST_FRAME}.fits.bz2"), refuse, AnswerError, 3)
     assert waits == [0, 6]
+
+
+@pytest.mark.parametrize("times, waits", [(1, [60]), (9, [60] * 5)])
+def test_minute_of_a_server_that_counts_queries_is_waited_for(times, waits, server, tmp_path, monkeypatch):
+    waited, clock = [], SimpleNamespace(sleep=lambda seconds: waited.append(seconds), monotonic=time.monotonic)
+    monkeypatch.setattr("data_fetch.transport.time", clock)
+    too_often = Fault(body=b"#Table1\nerror_message\nMaximum 60 queries allowed per minute. Rejected query: SELECT\n")
+    server.faults.append(lambda kind, path, count: too_often if kind == "sql" and count < times else None)
+    archive = client(server)
+    if times > 5:
+        with pytest.raises(data_fetch.ArchiveError, match="is asked too often: .*60 queries allowed per minute"):
+            data_fetch.plan("pretext", archive=archive, **REQUEST)
+    else:
+        assert len(fetch(server, tmp_path / "set")) == FIELDS * OBJECTS
+    assert set(waited) - {0} == {60} and waited[: len(waits)] == waits
 
 
 def refuse(body, same):

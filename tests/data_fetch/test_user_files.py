@@ -16,6 +16,7 @@ from PIL import Image
 
 import data_fetch
 from astro_ssl_nb import CutoutSet
+from data_fetch import user_images
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 
@@ -227,6 +228,24 @@ def test_what_a_killed_run_left_is_removed_by_the_next_and_a_live_one_is_left_al
     left.mkdir()  # killed after the set was there
     data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("size, words", [(16, None), (24, "made of other pictures: choose another folder")])
+def test_set_that_another_process_made_meanwhile_is_opened_or_named(pictures, tmp_path, monkeypatch, size, words):
+    read_image = user_images.read_image
+
+    def read_meanwhile(*args):
+        monkeypatch.setattr(user_images, "read_image", read_image)
+        data_fetch.own_images(*pictures, out=tmp_path / "set", size=size)
+        return read_image(*args)
+
+    monkeypatch.setattr(user_images, "read_image", read_meanwhile)
+    if words:
+        with pytest.raises(FetchError, match=words):
+            data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+    else:
+        assert len(data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)) == 4
+    assert CutoutSet.open(tmp_path / "set").shape == (4, 3, size, size) and not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_of_the_user_beside_the_set_stays(pictures, command, tmp_path):
