@@ -11,7 +11,7 @@ import requests
 
 from data_fetch.__main__ import main
 
-from .faults import QuietServer
+from .faults import FaultyArchive, QuietServer, fetch
 
 
 class Mirror:
@@ -127,3 +127,20 @@ def command(capsys):
         return SimpleNamespace(returncode=code, **capsys.readouterr()._asdict())
 
     return run
+
+
+@pytest.fixture
+def server():
+    """The small archive that can misbehave, for one test."""
+    with closing(FaultyArchive()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """A set that was fetched from it without a fault."""
+    with closing(FaultyArchive()) as server:
+        out = tmp_path_factory.mktemp("undisturbed") / "set"
+        fetch(server, out)
+        assert server.most_connections <= 4
+    return out

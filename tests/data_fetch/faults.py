@@ -17,7 +17,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+import data_fetch
 from data_fetch.catalogues import PHOTOMETRY
+from data_fetch.folder import WORK
 from data_fetch.practice.skyserver import SkyServer
 
 FIELDS, OBJECTS = 6, 6  # fields of run 9201, and objects in each
@@ -212,3 +214,29 @@ def _hung_up(connection):
         return False
     except OSError:
         return True
+
+
+N = FIELDS * OBJECTS
+FIRST_FRAME = r"frame-r-009201-1-0003"
+REQUEST = {"n": N, "bands": "gr", "size": 16}
+
+
+def client(server, **settings):
+    return data_fetch.Archive("small", server.url, f"{server.url}/sas", **{"timeout": 30, "backoff": 0.01} | settings)
+
+
+def fetch(server, out, **settings):
+    return data_fetch.fetch("pretext", archive=client(server, **settings), out=out, progress=False, **REQUEST)
+
+
+def assert_same(out, other):
+    for name in ("images.npy", "catalogue.parquet"):
+        assert (out / name).read_bytes() == (other / name).read_bytes(), name
+    assert data_fetch.verify(out) == []
+    assert not (out / WORK).exists() and not (out / "missing.ecsv").exists()
+    assert not list(out.parent.rglob("*.part"))
+
+
+def once(kind, fault, pattern=""):
+    left = [fault]
+    return lambda k, path, count: left.pop() if left and k == kind and re.search(pattern, path) else None

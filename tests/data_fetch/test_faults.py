@@ -1,17 +1,11 @@
-"""A fetch through every fault gives the bytes of an undisturbed one; each line of jupyter-book/faults.md is here."""
+"""A fetch through every fault of a server gives the bytes of an undisturbed one.
+
+Each line of jupyter-book/faults.md is here, or in test_interruptions.py, or in the file that it names.
+"""
 
 import bz2
-import json
-import os
-import platform
 import re
-import signal
-import subprocess
-import sys
-import threading
 import zlib
-from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,49 +13,24 @@ from astropy.table import Table
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.files import whole_file
 from data_fetch import draws
 from data_fetch.folder import WORK, WorkFolder
 
-from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
+from .faults import (
+    FIELDS,
+    FIRST_FRAME,
+    OBJECTS,
+    REQUEST,
+    Fault,
+    N,
+    assert_same,
+    client,
+    fetch,
+    frame_bytes,
+    once,
+)
 
-REPOSITORY = Path(__file__).parents[2]
-N, HTML = FIELDS * OBJECTS, b"<html><title>Maintenance</title></html>"
-FIRST_FRAME = r"frame-r-009201-1-0003"
-
-
-@pytest.fixture
-def server():
-    with closing(FaultyArchive()) as server:
-        yield server
-
-
-REQUEST = {"n": N, "bands": "gr", "size": 16}
-
-
-def client(server, **settings):
-    return data_fetch.Archive("small", server.url, f"{server.url}/sas", **{"timeout": 30, "backoff": 0.01} | settings)
-
-
-def fetch(server, out, **settings):
-    return data_fetch.fetch("pretext", archive=client(server, **settings), out=out, progress=False, **REQUEST)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    with closing(FaultyArchive()) as server:
-        out = tmp_path_factory.mktemp("undisturbed") / "set"
-        fetch(server, out)
-        assert server.most_connections <= 4
-    return out
-
-
-def assert_same(out, other):
-    for name in ("images.npy", "catalogue.parquet"):
-        assert (out / name).read_bytes() == (other / name).read_bytes(), name
-    assert data_fetch.verify(out) == []
-    assert not (out / WORK).exists() and not (out / "missing.ecsv").exists()
-    assert not list(out.parent.rglob("*.part"))
+HTML = b"<html><title>Maintenance</title></html>"
 
 
 def assert_nothing_twice(server):
@@ -70,11 +39,6 @@ def assert_nothing_twice(server):
         # An answer without rows is asked for a second time before it is believed.
         rows = [path for path in true if kind == "frame" or server._truth(kind, path).count(b"\n") > 2]
         assert rows and len(rows) == len(set(rows))
-
-
-def once(kind, fault, pattern=""):
-    left = [fault]
-    return lambda k, path, count: left.pop() if left and k == kind and re.search(pattern, path) else None
 
 
 def first_time(kind, fault):
@@ -288,115 +252,3 @@ def test_rate_and_connections_stay_within_their_limits_through_faults(server, tm
     times = np.array([when for when, kind, *_ in server.log if kind == "sql"])
     assert len(times) > 5 and np.diff(times).min() >= 0.05
     assert 2 <= server.most_connections <= 4
-
-
-COMMAND = [sys.executable, "-m", "data_fetch", "pretext", "--n", str(N), "--bands", "gr", "--size", "16"]
-
-
-def run(server, out):
-    command = [*COMMAND, "--archive", server.url, "--out", str(out)]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def kill_at_request(server, process, number, delay):
-    """Have the server kill a process so long (s) after a request: no waiting here, and a killed one ends at once."""
-
-    def kill(*_):
-        if len(server.log) == number:
-            threading.Timer(delay, process.kill).start()
-
-    server.faults[:] = [kill]
-
-
-def test_killed_five_times_at_random_moments(server, undisturbed, tmp_path, command):
-    rng = np.random.default_rng(0)
-    stored, out, kills = set(), tmp_path / "set", 0
-    for _ in range(5):
-        begun = len(server.log)
-        with run(server, out) as process:
-            kill_at_request(server, process, begun + rng.integers(10), rng.uniform(0, 0.03))
-            process.communicate(timeout=60)
-        assert process.returncode in (0, -signal.SIGKILL)
-        kills += process.returncode != 0
-        asked = {path.rsplit("/", 1)[1] for _, kind, path, _ in server.log[begun:] if kind == "frame"}
-        assert not stored & asked  # what was on disk before this run was not asked for
-        stored = {path.name for path in (tmp_path / "frames").rglob("*.bz2")}
-    assert kills >= 3 and stored
-    assert command(*COMMAND[3:], "--archive", server.url, "--out", out).returncode == 0
-    assert_same(out, undisturbed)
-
-
-@pytest.mark.parametrize("bytes_", [200, 3000, 30_000])
-def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path, command, small_disk):
-    arguments = [*COMMAND[3:], "--archive", server.url, "--out", tmp_path / "set"]
-    with small_disk(bytes_):
-        full = command(*arguments)
-    assert full.returncode == 2 and "Traceback" not in full.err, full.err
-    assert re.search(r"error: cannot (write to|read or write) \S+ \(File too large\): make room", full.err), full.err
-    assert command(*arguments).returncode == 0
-    assert_same(tmp_path / "set", undisturbed)
-
-
-def test_two_writers_of_a_file_do_not_share_their_parts_and_those_of_the_dead_are_removed(tmp_path, monkeypatch):
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        dead.wait()
-    path, host = tmp_path / "card [1].json", platform.node()
-    others = [f"{path.name}.{name}.part" for name in (f"{host}.{os.getppid()}", "elsewhere.1", f"{host}.mine")]
-    for name in (f"{path.name}.{host}.{dead.pid}.part", *others):
-        (tmp_path / name).touch()
-    with whole_file(path) as first:
-        first.write(b"first")
-        monkeypatch.setattr("os.getpid", lambda: 1)
-        with whole_file(path) as second:
-            second.write(b"second")
-        assert path.read_bytes() == b"second"
-    assert path.read_bytes() == b"first"
-    assert {found.name for found in tmp_path.iterdir()} == {path.name, *others}
-
-
-def test_second_process_is_told_who_is_at_work_and_a_dead_one_is_no_obstacle(server, undisturbed, tmp_path, command):
-    out = tmp_path / "set"
-    server.faults.append(once("frame", Fault(act="stall"), FIRST_FRAME))
-    with run(server, out) as first:
-        server.wait_until_asked(FIRST_FRAME)
-        done = command(*COMMAND[3:], "--archive", server.url, "--out", out)
-        first.kill()
-    assert done.returncode == 2 and len(done.err.strip().splitlines()) == 1
-    assert f"{out} is being filled by process {first.pid}" in done.err
-    assert command(*COMMAND[3:], "--archive", server.url, "--out", out).returncode == 0
-    assert_same(out, undisturbed)
-
-
-@pytest.mark.parametrize(
-    "name, damage, words",
-    [
-        ("images.npy", lambda b: b[:-1] + b"\x01", "images.npy is not the file that was fetched"),
-        ("images.npy", lambda b: b[:-4] + np.float32(np.nan).tobytes(), "1 images have pixels that are not finite"),
-        ("images.npy", lambda b: b[:-100], "cannot be read as a CutoutSet"),
-        ("catalogue.parquet", lambda b: b"", "catalogue.parquet is not the file that was fetched"),
-        ("card.json", lambda b: b.replace(b'"missing": 0', b'"missing": 3'), "the card counts 3 missing objects"),
-        ("card.json", lambda b: b.replace(b'"n": 36', b'"n": 50'), "50 objects were asked for: 36 are here"),
-        ("card.json", lambda b: b"{}", "names no checksums"),
-        (
-            "missing.ecsv",
-            lambda b: b"# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n",
-            "'objid'",
-        ),
-    ],
-)
-def test_verify_says_what_is_wrong(name, damage, words, undisturbed, tmp_path, command):
-    for file in {"images.npy", "catalogue.parquet", "card.json", name}:
-        content = (undisturbed / file).read_bytes() if (undisturbed / file).exists() else b""
-        (tmp_path / file).write_bytes(damage(content) if file == name else content)
-    done = command("verify", tmp_path)
-    assert done.returncode == 2 and words in done.err and "Traceback" not in done.err
-    good = command("verify", undisturbed)
-    assert good.returncode == 0 and "is as it was fetched" in good.out
-
-
-def test_set_without_a_request_can_be_verified(undisturbed, tmp_path):
-    for file in ("images.npy", "catalogue.parquet", "card.json"):
-        (tmp_path / file).write_bytes((undisturbed / file).read_bytes())
-    card = json.loads((tmp_path / "card.json").read_text())
-    (tmp_path / "card.json").write_text(json.dumps(card | {"request": None}))
-    assert data_fetch.verify(tmp_path) == []

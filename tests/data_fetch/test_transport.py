@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,24 +20,16 @@ import data_fetch
 from data_fetch.answers import AnswerError
 from data_fetch.transport import CONNECTIONS, RequestError, ask
 
-from .faults import FIELDS, OBJECTS, Fault, FaultyArchive, frame_bytes
+from .faults import FIELDS, FIRST_FRAME, OBJECTS, REQUEST, Fault, frame_bytes
 
 REPOSITORY = Path(__file__).parents[2]
-REQUEST = {"n": FIELDS * OBJECTS, "bands": "gr", "size": 16}
 FRAME = {"run": 9201, "camcol": 1, "field": 3, "band": "r"}
-FIRST_FRAME = "frame-r-009201-1-0003"
 MUCH_LATER = (("Retry-After", "500"),)
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and so it is by all that they start.
 INTERRUPTIBLE = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "runpy.run_module('data_fetch', run_name='__main__')"
 )
-
-
-@pytest.fixture
-def server():
-    with closing(FaultyArchive()) as server:
-        yield server
 
 
 @pytest.fixture
