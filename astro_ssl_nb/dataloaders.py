@@ -66,9 +66,8 @@ class CutoutDataLoaders(DataLoaders):
             return torch.from_numpy((property_values(part.catalogue, properties) - mean) / std).float()
 
         def describe(target):
-            values = (
-                np.asarray(target)[: len(properties)] * std + mean
-            )  # behind them stand uncertainties, if there are any
+            known = torch.as_tensor(target)[: len(properties)].cpu()  # behind them stand uncertainties, if there are any
+            values = known.numpy() * std + mean
             said = [f"{p.name} {v:.2f}" for p, v in zip(properties, values, strict=True)]
             a_line = 1 if len(said) < 7 else 2
             return "\n".join(",  ".join(said[k : k + a_line]) for k in range(0, len(said), a_line))

@@ -23,6 +23,19 @@ from astro_ssl_nb.seeds import get_generators, seeded, set_generators
 from astro_ssl_nb.stretch import check_pixel_scale
 
 
+class PromptLearner(Learner):
+    """A Learner that calls a callback at those events only at which it has something to do.
+
+    fastai calls every callback at every event, and each looks for what it lacks in the learner and in the network.
+    """
+
+    def _call_one(self, event_name):
+        for cb in self.cbs.sorted("order"):
+            # At the end of a fit, fastai switches callbacks on again that were off.
+            if event_name == "after_fit" or event_name in vars(cb) or hasattr(type(cb), event_name):
+                cb(event_name)
+
+
 class PropertyMAE(Metric):
     """Mean absolute error of one property in its own unit, over its known values."""
 
@@ -182,7 +195,8 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
     model = MixedPrecision(backbone, head)
     model = model.to(memory_format=torch.channels_last)
     splitter, opt_func = splitter or stages, opt_func or adamw
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, splitter=splitter, opt_func=opt_func, **kwargs)
+    options = {"loss_func": loss_func, "metrics": metrics, "splitter": splitter, "opt_func": opt_func, **kwargs}
+    learn = PromptLearner(dls, model, **options)
     learn.add_cbs([NoticeNaN(), OwnStretch(), SeededFit(dls.seed)])
     learn.arch = arch
     learn.start = weights if weights in (None, "imagenet") else file_digest(weights)  # what a checkpoint goes on from

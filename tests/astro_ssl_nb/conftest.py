@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import MaskedColumn, Table
 
 import astro_ssl_nb as ssl
+
+torch.backends.cudnn.allow_tf32 = False  # how a GPU rounds is not what is tested
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ def test_invariance_brings_two_views_together(parts):
         learn = ssl.property_learner(dls, "resnet10t", metrics=[], cbs=callbacks)
         with learn.no_bar(), learn.no_logging():
             learn.fit_one_cycle(6, 3e-3)
-        x = dls.stretch(torch.from_numpy(test.images))
+        x = dls.stretch(torch.from_numpy(test.images).to(dls.device))
         with torch.inference_mode():
             one, other = (learn.model[0].eval()(view) for view in (x, distort(x, random.Random(0))))
         return float((one - other).square().mean() / one.var(0).mean())

@@ -40,7 +40,7 @@ def test_a_search_for_the_rate_ends_where_the_loss_explodes_and_brings_the_weigh
         return ssl.masked_l1(prediction, target) * (np.nan if next(steps) == 4 else 1)
 
     searched = ssl.property_learner(learn.dls, "resnet10t", loss_func=explodes)
-    before = [weight.detach().clone() for weight in searched.model.parameters()]
+    before = [weight.detach().to(learn.dls.device, copy=True) for weight in searched.model.parameters()]
     with searched.no_bar(), searched.no_logging():
         searched.add_cb(ssl.StopAtNaN())
         searched.lr_find(start_lr=1e-3, end_lr=1e-2, num_it=12, suggest_funcs=None, show_plot=False)
