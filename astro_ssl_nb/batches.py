@@ -2,12 +2,10 @@
 
 import copy
 import random
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from fastai.data.load import DataLoader
-from fastai.torch_core import to_device
 
 from astro_ssl_nb import pictures
 from astro_ssl_nb.augmentations import turn_and_shift
@@ -95,9 +93,6 @@ class CutoutLoader(DataLoader):
         self.rng.setstate(_rng_state(position["rng"]))
         return rows[position["seen"] * self.bs :]
 
-    def create_batches(self, samps):
-        return _one_ahead(super().create_batches(samps), self.device)
-
     def create_batch(self, rows):
         rows = np.asarray(rows)[self.rank :: self.processes]
         images = torch.from_numpy(np.ascontiguousarray(self.cutouts.read(rows)))
@@ -141,22 +136,6 @@ class CutoutLoader(DataLoader):
         """Cutouts, each with its targets and predictions in words: what `learn.predict` of fastai asks for."""
         x, *outputs = b
         return [(x[k], *(self.describe(output[k]) for output in outputs)) for k in range(min(max_n, len(x)))]
-
-
-def _one_ahead(batches, device):
-    """The same batches, each read, and sent to the device, while the one before is at work."""
-    if device is not None and device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())  # another thread may have another one
-
-    def following():
-        batch = next(batches, None)
-        return None if batch is None else to_device(batch, device)
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(following)
-        while (batch := ahead.result()) is not None:
-            ahead = reader.submit(following)
-            yield batch
 
 
 def _rng_state(state):

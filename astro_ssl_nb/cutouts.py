@@ -319,13 +319,36 @@ class CutoutSet:
         ValueError
             If some rows have no label: it is masked, None or NaN.
         """
-        if column not in self.catalogue.colnames:
-            raise KeyError(f"no label column {column!r} in the catalogue; it has {', '.join(self.catalogue.colnames)}")
-        values = self.catalogue[column]
+        values = self._label_column(column)
         unknown = unknown_values(values)
         if unknown.any():
-            raise ValueError(f"{unknown.sum()} of {len(self)} rows have no {column!r}: select the labelled rows first")
+            raise ValueError(
+                f"{unknown.sum()} of {len(self)} rows have no {column!r}: take those that do by "
+                f"cutouts.labelled({column!r})"
+            )
         return np.asarray(values).astype(str)
+
+    def labelled(self, column):
+        """The CutoutSet of the rows that have a label in a column.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+
+        Examples
+        --------
+        >>> catalogue = Table({"objid": [1, 2, 3], "class": np.ma.masked_equal(["E", "", "S"], "")})
+        >>> cutouts = CutoutSet.from_arrays(np.zeros((3, 1, 8, 8)), catalogue, bands="r")
+        >>> cutouts.labelled("class").labels("class").tolist()
+        ['E', 'S']
+        """
+        return self[np.flatnonzero(~unknown_values(self._label_column(column)))]
+
+    def _label_column(self, column):
+        if column not in self.catalogue.colnames:
+            raise KeyError(f"no label column {column!r} in the catalogue; it has {', '.join(self.catalogue.colnames)}")
+        return self.catalogue[column]
 
     def split(self, fractions=(0.8, 0.1, 0.1), *, seed=0):
         """Split at random into disjoint sets without leakage.

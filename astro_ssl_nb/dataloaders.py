@@ -66,7 +66,7 @@ class CutoutDataLoaders(DataLoaders):
             return torch.from_numpy((property_values(part.catalogue, properties) - mean) / std).float()
 
         def describe(target):
-            known = torch.as_tensor(target)[: len(properties)].cpu()  # behind them stand uncertainties, if there are any
+            known = torch.as_tensor(target)[: len(properties)].cpu()  # behind them stand uncertainties, if any
             values = known.numpy() * std + mean
             said = [f"{p.name} {v:.2f}" for p, v in zip(properties, values, strict=True)]
             a_line = 1 if len(said) < 7 else 2

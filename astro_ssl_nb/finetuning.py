@@ -83,6 +83,7 @@ def few_shot_learner(labelled, label="class", *, weights=None, arch=None, stretc
     """
     # Epochs of a handful of images would be all overhead: they are repeated to fill one, each time in another order.
     # The last time is cut off, and of a table that is sorted by class it would leave out the last ones.
+    labelled.labels(label)  # speaks of rows without one, before they are repeated
     rng, n = np.random.default_rng(seed), max(len(labelled), 1)
     passes = max(1, -(-STEPS * BATCH // n))
     rows = np.concatenate([rng.permutation(len(labelled)) for _ in range(passes)])[: max(n, STEPS * BATCH)]

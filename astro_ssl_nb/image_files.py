@@ -2,7 +2,7 @@
 
 import numpy as np
 from astropy.io import fits
-from PIL import Image
+from PIL import Image, ImageOps
 
 # What is read as FITS, by what the file begins with: names lie, and Pillow's FITS is upside down and has one plane.
 FITS, PACKED = b"SIMPLE", (b"\x1f\x8b", b"BZh")
@@ -27,7 +27,8 @@ def read_image(path, size, crop):
     Returns
     -------
     ndarray of shape (planes, size, size)
-        uint8 in red, green and blue, first row on top, for a picture of at most 8 bits a colour. float32 for FITS, with
+        uint8 in red, green and blue, first row on top, for a picture of at most 8 bits a colour, as it is shown: turned
+        as its EXIF says, and black where it is transparent. float32 for FITS, with
         the first row of the array first, as in the file, and for grey pictures of more bits, which have one plane:
         their total flux is that of the part which was kept.
 
@@ -56,9 +57,18 @@ def read_image(path, size, crop):
                 raise ValueError(
                     f"it has colours of {bits} bits, of which 8 would be left: save each band as FITS or as 16-bit grey"
                 )
-            return np.asarray(_resize(picture.convert("RGB"), size, crop)).transpose(2, 0, 1)
+            return np.asarray(_resize(_as_seen(picture), size, crop)).transpose(2, 0, 1)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as an image ({KINDS}): {error}") from error
+
+
+def _as_seen(picture):
+    """The picture in RGB as a program shows it: turned as its EXIF says, black where it is transparent."""
+    upright = ImageOps.exif_transpose(picture)
+    if not upright.has_transparency_data:
+        return upright.convert("RGB")
+    black = Image.new("RGBA", upright.size, "black")
+    return Image.alpha_composite(black, upright.convert("RGBA")).convert("RGB")
 
 
 def check_size(size, crop):

@@ -69,9 +69,15 @@ class Predictor:
         Raises
         ------
         ValueError
-            If the cutouts have other bands or another pixel scale than those of the training, or are pictures where it
-            had fluxes; or as `embed`.
+            If the cutouts have other bands or another pixel scale than those of the training, another number of pixels
+            where scales are not known, or are pictures where it had fluxes; or as `embed`.
         """
+        size, pixels = self.card["size"], cutouts.shape[-1]
+        if pixels != size and not (self.card["pixel_scale"] and cutouts.pixel_scale):
+            raise ValueError(
+                f"the network was trained on cutouts of {size} pixels a side, these have {pixels}, and nothing says "
+                f"how large a pixel is: make them with size={size}"
+            )
         outputs = forward(self.model, cutouts, stretch_of_part(self.card["stretch"], self, cutouts))
         objid = pd.Index(np.asarray(cutouts.catalogue["objid"]), name="objid")
         if "classes" in self.card:

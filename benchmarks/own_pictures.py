@@ -8,46 +8,90 @@ names without their endings.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.image_files import check_alike
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
+from data_fetch.user_images import read_all
 
 METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
+OTHERS = {"imagenet": "imagenet", "scratch": None}
+ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".fits", ".fit", ".fts"}
+NAMED = 3  # rows, files or reasons that a sentence gives as examples
 
 
 def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
-    """Pictures that have a label, and labels that have a picture, as a CutoutSet.
+    """Pictures that have a label, and labels that have a picture, as a CutoutSet; says what it leaves out.
 
     `drop` lists labels to leave out, `merge` pairs (label, new name).
     """
-    try:
-        table = read_table(labels)
-    except FetchError as error:
-        raise SystemExit(str(error)) from error
+    table = read_table(labels)
     if label not in table.colnames:
         raise SystemExit(f"{labels} has no column {label}: its columns are {', '.join(table.colnames)}")
-    table = table[~unknown_values(table[label])]
+    unlabelled = unknown_values(table[label])
+    table[label] = [dict(merge).get(str(name), str(name)) for name in table[label]]
+    dropped = ~unlabelled & np.isin(table[label], list(drop))
+    table = table[~unlabelled & ~dropped]
     files = picture_files(images, table, labels)
-    names = [dict(merge).get(str(name), str(name)) for name in table[label]]
-    table[label] = names
-    keep = [row for row, name in enumerate(names) if files[row] and name not in drop]
-    if not keep:
-        raise SystemExit(f"no picture in {images} has a label in {labels} that is not dropped: look at the file names")
-    return ssl.CutoutSet.from_image_files([files[row] for row in keep], table[keep], size=size, crop=crop)
+    rows = [row for row, path in enumerate(files) if path]
+    names = table["file" if "file" in table.colnames else "objid"]
+    lost = [str(name) for name, path in zip(names, files, strict=True) if not path]
+    if not rows:
+        there = [path.name for path in sorted(Path(images).iterdir())]
+        raise SystemExit(
+            f"no picture in {images} has a label in {labels} that is not dropped: the table names {some(lost)}, the "
+            f"folder holds {some(there)}"
+        )
+    twice = [path for path, count in Counter(path.resolve() for path in files if path).items() if count > 1]
+    if twice:
+        raise SystemExit(f"{labels} names {twice[0]} more than once: give one row a picture")
+    read, reasons = read_all([files[row] for row in rows], size, crop)
+    print(
+        f"{len(unlabelled)} rows in {labels}: {unlabelled.sum()} without a label, {dropped.sum()} dropped, {len(lost)} "
+        f"without a picture ({some(lost)}), {len(reasons)} whose picture is left out ({some(reasons.values())})"
+    )
+    if not read:
+        raise SystemExit(f"none of the {len(rows)} pictures can be read")
+    check_alike([files[rows[k]] for k in read], read.values())
+    return ssl.CutoutSet.of_image_files(np.stack(list(read.values())), table[[rows[k] for k in read]], None)
+
+
+def some(names):
+    """The first few of some names, in words."""
+    names = list(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "") or "none"
 
 
 def picture_files(images, table, labels):
     """The file of each row of a table, None where there is none."""
-    if "file" in table.colnames:
-        files = [Path(images) / str(name) for name in table["file"]]
-        return [path if path.is_file() else None for path in files]
-    if "objid" in table.colnames:
-        files = {path.stem: path for path in sorted(Path(images).iterdir()) if path.is_file()}
-        return [files.get(str(objid)) for objid in table["objid"]]
-    raise SystemExit(f"{labels} has no column file or objid: its columns are {', '.join(table.colnames)}")
+    column = next((name for name in ("file", "objid") if name in table.colnames), None)
+    if column is None:
+        raise SystemExit(f"{labels} has no column file or objid: its columns are {', '.join(table.colnames)}")
+    if not Path(images).is_dir():
+        raise SystemExit(f"there is no folder {images}")
+    paths, stems = {}, {}
+    for path in sorted(path for path in Path(images).rglob("*") if path.is_file()):
+        paths[normalize("NFC", path.relative_to(images).as_posix())] = path
+        if path.suffix.lower() in ENDINGS:
+            stems.setdefault(normalize("NFC", path.stem), []).append(path)
+    return [_picture_file(normalize("NFC", str(name)), paths, stems) for name in table[column]]
+
+
+def _picture_file(name, paths, stems):
+    if name in paths:
+        return paths[name]
+    last = Path(name)
+    found = stems.get(last.stem if last.suffix.lower() in ENDINGS else last.name, [])
+    if len(found) > 1:
+        raise SystemExit(f"{name} may be {found[0]} or {found[1]}: name files with their folder and ending")
+    return found[0] if found else None
 
 
 def pair(text):
@@ -61,7 +105,7 @@ def pair(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", required=True, help="folder of JPEG, PNG, TIFF, WebP, GIF, BMP or FITS files")
-    parser.add_argument("--labels", required=True, help="table with the columns file and label")
+    parser.add_argument("--labels", required=True, help="table with a label column and a column file or objid")
     parser.add_argument("--label", default="label", help="the label column (default: label)")
     parser.add_argument("--backbone", nargs="+", required=True, type=pair, metavar="NAME=FILE", help="backbones")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
@@ -73,12 +117,26 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arch", default="resnet10t", help="architecture of the arm that starts from nothing")
     parser.add_argument("--record", help="folder of a run: its summary.json, and the book made from it, get the scores")
+    parser.add_argument("--about", default="", help="survey of the pictures and source of their labels, for the book")
     options = parser.parse_args()
+    taken = Counter([*OTHERS, *(name for name, _ in options.backbone)])
+    if max(taken.values()) > 1:
+        parser.error(f"--backbone: the name {taken.most_common(1)[0][0]} is taken, give another")
+    try:
+        compare(options)
+    except (FetchError, ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def compare(options):
+    """Print, and record, what the command line asks for."""
     cutouts = read_pictures(
         options.images, options.labels, options.label, options.size, options.crop, options.drop, options.merge
     )
+    classes = Counter(cutouts.labels(options.label).tolist())
+    print(f"{cutouts}: {', '.join(f'{count} {name}' for name, count in classes.most_common())}")
     pool, test = cutouts.split((0.65, 0.35), seed=0)
-    arms = dict(options.backbone) | {"imagenet": "imagenet", "scratch": None}
+    arms = dict(options.backbone) | OTHERS
     curve = ssl.label_curve(
         pool,
         test,
@@ -93,9 +151,7 @@ def main():
     ours, *others = arms
     pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
     verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable").round(4)
-    print(
-        f"{cutouts}\nbalanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds"
-    )
+    print(f"balanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds")
     for row in means.itertuples():
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         print(f"{row.n_labels:4} labels per class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
@@ -112,6 +168,10 @@ def main():
             options.record,
             "own_pictures",
             pictures=len(cutouts),
+            test=len(test),
+            classes=dict(classes),
+            seeds=options.seeds,
+            about=options.about,
             data_sha256=cutouts.checksum(),
             balanced_accuracy=means.round(4).to_dict("split")["data"],
             verdicts=verdicts.to_dict("records"),

@@ -29,8 +29,9 @@ def read_table(path):
     Returns
     -------
     astropy.table.Table
-        With at least one row, and columns of numbers or text only. `ra` and `dec`, where it has them, are numbers, and
-        called so whatever their capitals.
+        With at least one row, and columns of numbers or text only. Text has no spaces around it, and is unknown where
+        nothing else is there. `file`, `objid`, `ra` and `dec` are called so whatever their capitals, the last two are
+        numbers.
 
     Raises
     ------
@@ -58,10 +59,11 @@ def read_table(path):
         raise FetchError(f"{path} has no rows")
     for name in table.colnames:
         table[name] = _plain(path, table[name])
-    for name in ("ra", "dec"):
+    for name in sorted(NEEDED):
         theirs = [other for other in table.colnames if other.lower() == name]
         if len(theirs) == 1:
             table.rename_column(theirs[0], name)
+    for name in ("ra", "dec"):
         if name in table.colnames and table[name].dtype.kind not in "fiu":
             values = pd.Series(table[name].tolist())
             row = int((pd.to_numeric(values, errors="coerce").isna() & values.notna()).argmax())
@@ -128,17 +130,27 @@ def _plain(path, column):
     """The column if a catalogue can hold it, text in one type; else a FetchError."""
     kind = type(column).__name__
     if isinstance(column, Column):
-        if column.dtype.kind in "biufSU":
+        if column.dtype.kind in "biuf":
             return column
+        if column.dtype.kind in "SU":
+            return _stripped(column)
         kind = column.dtype.name
         if column.dtype.kind == "O":
             unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
             others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
             if not others:
-                text = ["" if gone else value for value, gone in zip(column, unknown, strict=True)]
-                return MaskedColumn(text, mask=unknown, dtype=str) if unknown.any() else Column(text, dtype=str)
+                return _stripped(
+                    Column(["" if gone else value for value, gone in zip(column, unknown, strict=True)], dtype=str)
+                )
             kind = ", ".join(sorted(others))
     raise FetchError(
         f"{path}: column {column.info.name} holds {kind}, which a catalogue cannot keep: make it numbers or text, or "
         "remove it"
     )
+
+
+def _stripped(column):
+    """Text without spaces around it, masked where nothing is left."""
+    text = np.char.strip(np.ma.filled(np.ma.asarray(column), column.dtype.type()))
+    empty = np.char.str_len(text) == 0
+    return MaskedColumn(text, mask=empty) if empty.any() else Column(text)

@@ -65,17 +65,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         if not (out / "README.md").exists():  # killed after the last byte of the data
             write_dataset_card(out)
         return CutoutSet.open(out)
-    read, reasons = {}, {}
-    for row, path in enumerate(paths):
-        try:
-            image = read_image(path, size, crop)
-        except ValueError as error:
-            reasons[row] = str(error)
-            continue
-        if np.isfinite(image).all():
-            read[row] = image
-        else:
-            reasons[row] = f"{path} has pixels that are not finite"
+    read, reasons = read_all(paths, size, crop)
     if not read:
         raise FetchError(f"none of the {len(paths)} files can be read, the first because {reasons[0]}")
     try:
@@ -113,6 +103,22 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         )
     write_dataset_card(out)
     return CutoutSet.open(out)
+
+
+def read_all(paths, size, crop):
+    """The images of those files that can be used, and the reasons of the others, as dicts by place in `paths`."""
+    read, reasons = {}, {}
+    for row, path in enumerate(paths):
+        try:
+            image = read_image(path, size, crop)
+        except ValueError as error:
+            reasons[row] = str(error)
+            continue
+        if np.isfinite(image).all():
+            read[row] = image
+        else:
+            reasons[row] = f"{path} has pixels that are not finite"
+    return read, reasons
 
 
 def _is_made(out, request):
@@ -158,7 +164,14 @@ def _read_labels(path):
     names, counts = np.unique(text, return_counts=True)
     if (counts > 1).any():
         raise FetchError(f"{path} names {names[counts > 1][0]} {counts.max()} times: give one row a picture")
-    if "objid" not in table.colnames:
+    if "objid" in table.colnames:
+        blank = np.flatnonzero(unknown_values(table["objid"]))
+        if len(blank):
+            raise FetchError(
+                f"{path} has no objid in {len(blank)} rows, the first is row {blank[0] + 1}: fill them in, or leave "
+                "out the column, and rows are numbered"
+            )
+    else:
         table.add_column(np.arange(len(table), dtype=np.uint64), name="objid", index=0)
     return table
 

@@ -20,7 +20,7 @@ def test_invariance_brings_two_views_together(parts):
             one, other = (learn.model[0].eval()(view) for view in (x, distort(x, random.Random(0))))
         return float((one - other).square().mean() / one.var(0).mean())
 
-    assert spread([ssl.Invariance(weight=0.2)]) < 0.8 * spread([])
+    assert spread([ssl.Invariance(weight=0.2)]) < 0.9 * spread([])
 
 
 def test_invariance_across_processes_is_refused(parts, monkeypatch):

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from astropy.table import MaskedColumn
 
 import astro_ssl_nb as ssl
 
@@ -101,6 +102,16 @@ def test_apertures_do_not_choose_between_backbones_of_different_stretch(parts, b
         ssl.label_curve(train, test, arms=arms, **options)
     curve = ssl.label_curve(train, test, arms=arms, stretch="bands", **options)
     assert set(curve.arm) == set(arms)
+
+
+def test_a_row_without_a_label_is_spoken_of_before_anything_is_trained(blobs):
+    names = np.ma.array(blobs[:12].labels("class"), mask=np.arange(12) == 5)
+    part = blobs[:12].with_columns(**{"class": MaskedColumn(names)})
+    with pytest.raises(ValueError, match=r"1 of 12 rows have no 'class': take .* cutouts.labelled\('class'\)"):
+        ssl.few_shot_learner(part, arch="resnet10t")
+    assert len(part.labelled("class")) == 11
+    with pytest.raises(KeyError, match="no label column 'klass'"):
+        part.labelled("klass")
 
 
 def test_a_few_shot_learner_sees_its_classes_equally_often_in_whatever_order_they_come(blobs):

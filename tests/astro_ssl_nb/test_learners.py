@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.learner import Learner
 
@@ -34,6 +35,24 @@ def test_it_is_a_fastai_learner(learn, monkeypatch, tmp_path):
     learn.dls.show_batch(max_n=4)
     x, y = learn.dls.one_batch()
     assert x.shape == (25, 3, 16, 16) and y.shape == (25, 5)
+
+
+def test_callbacks_made_of_functions_are_called_and_one_that_switched_itself_off_is_on_again(parts):
+    called = []
+
+    class OnceInAFit(Callback):
+        def before_epoch(self):
+            called.append("once")
+            self.run = False
+
+    each = Callback(after_batch=lambda self: called.append("batch"))
+    dls = ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES, bs=50)
+    learn = ssl.property_learner(dls, "resnet10t", cbs=[OnceInAFit(), each])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2)
+        learn.fit(1)
+    batches = ["batch"] * 4  # three of training, and the one of validation
+    assert called == ["once", *batches, *batches, "once", *batches]
 
 
 def test_what_fastai_users_know_works_on_classes(parts):

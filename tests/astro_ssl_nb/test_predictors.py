@@ -46,6 +46,14 @@ def test_two_cutouts_of_one_object_get_a_row_each(parts, learn):
     np.testing.assert_allclose(answers.to_numpy(), np.repeat(uncertain.predict(parts[2][:5]).to_numpy(), 2, 0), 1e-4)
 
 
+def test_cutouts_of_another_size_are_refused_where_nobody_knows_how_large_a_pixel_is(parts, backbone):
+    predictor = ssl.Predictor.of(ssl.few_shot_learner(parts[0][:12], weights=backbone))
+    wide = np.pad(parts[2].images, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    assert len(predictor.predict(ssl.CutoutSet.from_arrays(wide, parts[2].catalogue, pixel_scale=0.396))) == 90
+    with pytest.raises(ValueError, match="on cutouts of 16 pixels a side, these have 24, .* make them with size=16"):
+        predictor.predict(ssl.CutoutSet.from_arrays(wide, parts[2].catalogue, pixel_scale=None))
+
+
 def test_it_stays_as_it_was_when_the_learner_goes_on(parts, backbone):
     learn = ssl.few_shot_learner(parts[0][:12], weights=backbone)
     predictor = ssl.Predictor.of(learn)

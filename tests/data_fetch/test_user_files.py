@@ -16,6 +16,7 @@ from PIL import Image
 
 import data_fetch
 from astro_ssl_nb import CutoutSet
+from astro_ssl_nb.image_files import read_image
 from data_fetch import user_images
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
@@ -339,6 +340,52 @@ def test_photograph_with_a_preview_behind_it_is_one_picture(tmp_path):
     photograph.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
     cutouts = CutoutSet.from_image_files([tmp_path / "a.jpg"], Table({"objid": [1]}), size=8)
     assert cutouts.images[0, :, 4, 4].tolist() == pytest.approx([255, 0, 0], abs=3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_picture_is_turned_as_its_camera_says(tmp_path, name):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:8] = 255  # a bright top
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the right side of the file is the top of the scene
+    Image.fromarray(pixels).save(tmp_path / name, exif=turned)
+    image = read_image(tmp_path / name, 32, 1.0)[0]
+    assert image[:, -8:].min() > 200 and image[:, :16].max() < 60
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_black_whatever_colour_hides_there(tmp_path, mode):
+    pixels = np.full((16, 16, 4), 255, np.uint8)
+    pixels[:8, :, 3] = 0
+    picture = Image.fromarray(pixels)
+    if mode == "P":
+        picture = picture.convert("RGB").quantize(2)
+        picture.info["transparency"] = picture.getpixel((0, 0))
+    else:
+        picture = picture.convert(mode)
+    picture.save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png", 16, 1.0)
+    assert image.shape == (3, 16, 16) and not image[:, :8].any()
+    assert mode == "P" or image[:, 8:].min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "fits"])
+def test_spaces_are_no_label_and_none_makes_another_class(tmp_path, suffix):
+    path = tmp_path / f"labels.{suffix}"
+    frame = pd.DataFrame({"FILE": list("abcd"), "label": ["E", " ", "E ", ""]})
+    if suffix == "fits":
+        Table.from_pandas(frame).write(path)
+    else:
+        getattr(frame, f"to_{suffix}")(path, index=False)
+    table = read_table(path)
+    assert table.colnames == ["file", "label"]
+    assert table["label"].mask.tolist() == [False, True, False, True] and set(table["label"].compressed()) == {"E"}
+
+
+def test_row_without_an_id_is_refused_in_a_table_with_ids(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,objid\na.png,7\nb.png,\n")
+    with pytest.raises(FetchError, match="has no objid in 1 rows, the first is row 2: fill them in, or leave out"):
+        data_fetch.own_images(tmp_path, tmp_path / "labels.csv", out=tmp_path / "set")
 
 
 def test_postscript_is_never_handed_to_another_program(tmp_path):
