@@ -104,12 +104,19 @@ def plot_label_curve(curve, *, metric="accuracy", title=""):
     room = legend_below(fig, handles, list(styles))
     fig.suptitle(title)
     fig.tight_layout(rect=(0, room, 1, 1))
-    draws = f"{curve.seed.nunique()} " if "seed" in curve else ""
+    draws = _draws_in_words(curve.groupby("probe").seed.nunique()[probes]) if "seed" in curve else "draws of labels"
     caption = (
         f"{title}{title and ': '}test {name} against labels per class, a panel a probe, a line an arm; "
-        f"mean and 95 % interval over {draws}draws of labels."
+        f"mean and 95 % interval over {draws}."
     )
     return describe(fig, caption, f"{_ends_in_words(table)}.")
+
+
+def _draws_in_words(counts):
+    """How many draws of labels each probe had, once where they are alike."""
+    most = counts.max()
+    fewer = ", ".join(f"{probe}: {count}" for probe, count in counts.items() if count < most)
+    return f"{most} draws of labels{fewer and f' ({fewer})'}"
 
 
 def _ends_in_words(table):

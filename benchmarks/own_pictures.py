@@ -150,7 +150,7 @@ def compare(options):
     means = ssl.mean_intervals(curve, METRIC)
     ours, *others = arms
     pairs = [((ours, probe), (arm, probe)) for probe in options.probes for arm in others]
-    verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable").round(4)
+    verdicts = ssl.paired_differences(curve, pairs, metric=METRIC).sort_values("n_labels", kind="stable").round(6)
     print(f"balanced accuracy on {len(test)} test pictures, mean and 95 % interval over {options.seeds} seeds")
     for row in means.itertuples():
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
@@ -173,7 +173,7 @@ def compare(options):
             seeds=options.seeds,
             about=options.about,
             data_sha256=cutouts.checksum(),
-            balanced_accuracy=means.round(4).to_dict("split")["data"],
+            balanced_accuracy=means.round(6).to_dict("split")["data"],
             verdicts=verdicts.to_dict("records"),
             headline=lines,
         )

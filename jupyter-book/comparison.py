@@ -27,7 +27,7 @@ CLAIMS = {
 IN_WORDS = {
     "imagenet": "*pretext* is better than *imagenet*",
     "scratch": "*pretext* is better than *scratch*",
-    "photometry": "*pretext* is better than the columns that it regressed",
+    "photometry": "*pretext* is better than *photometry*, the columns that it regressed",
     "apertures": "*pretext* is better than light in circles, measured on the same pixels",
     "both": "a picture adds to what the catalogue measured",
     "probe": "fine-tuning is better than the linear probe",
@@ -103,11 +103,17 @@ def title(task):
     return task.upper().replace("EF", "EF-") if re.fullmatch(r"sgq?|mg|ef\d+", task) else task
 
 
-def interval(mean, low, high, form=".3f"):
+def interval(mean, low, high, shown="{:.3f}".format):
     """Return a mean with its interval, which no line breaks; without one where the run had a single seed."""
     if low is None:
-        return f"{mean:{form}} (one seed)"
-    return f"{mean:{form}} [{low:{form}},\N{NO-BREAK SPACE}{high:{form}}]"
+        return f"{shown(mean)} (one seed)"
+    return f"{shown(mean)} [{shown(low)},\N{NO-BREAK SPACE}{shown(high)}]"
+
+
+def signed(number):
+    """Return a difference to three digits; with more where these are all 0, so that its sign is that of the verdict."""
+    digits = next((n for n in (3, 4, 5, 6) if round(number, n)), 3)
+    return f"{number:+z.{digits}f}"
 
 
 def curve(task, rows):
@@ -146,7 +152,7 @@ def against(found, asked, missing):
 
 def difference(row):
     """Return a recorded difference with its interval."""
-    return interval(row["mean"], row["low"], row["high"], "+z.3f")
+    return interval(row["mean"], row["low"], row["high"], signed)
 
 
 def verdict(row):
@@ -199,7 +205,7 @@ def paper_recipe(section):
     if not section:
         return lacks(RECIPES)
     rows = [
-        (title(row["task"]), row["n_labels"], f"*{row['worse'].split()[0]}*", verdict(row))
+        (title(row["task"]), row["n_labels"], f"*{row['worse'].rsplit(' ', 1)[0]}*", verdict(row))
         for row in section.get("paper", [])
     ]
     return table(["Task", "Labels per class", "Magnitudes alone minus", "Difference, linear probe"], rows)
@@ -269,8 +275,22 @@ def real_pictures(section):
     rows = [
         (row["n_labels"], row["better"], row["worse"], difference(row), row["holds"]) for row in section["verdicts"]
     ]
-    scores = curve("Own pictures", section["balanced_accuracy"])
-    return f"{table(['Labels per class', 'Arm', 'minus', 'Difference', 'Better?'], rows)}\n\n{scores}"
+    differences = table(["Labels per class", "Arm", "minus", "Difference", "Better?"], rows)
+    shown = [which_pictures(section), differences, curve("Own pictures", section["balanced_accuracy"])]
+    return "\n\n".join(part for part in shown if part)
+
+
+def which_pictures(section):
+    """Return the sentence that says which pictures were asked about, of what is recorded of them."""
+    if "pictures" not in section:
+        return ""
+    about, classes = section.get("about", "").strip(), section.get("classes", {})
+    said = f"On {section['pictures']:,} labelled pictures" + (f" ({about})" if about else "")
+    if classes:
+        numbers = ", ".join(f"{name} {number:,}" for name, number in classes.items())
+        said += f" of {len(classes)} classes ({numbers}; guessing scores {1 / len(classes):.2f})"
+    said += ": balanced accuracy" + (f" on {section['test']:,} of them" if "test" in section else "")
+    return said + (f", over {section['seeds']} draws of labels from the others." if "seeds" in section else ".")
 
 
 def described_figures(notebook, words):

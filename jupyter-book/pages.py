@@ -5,6 +5,12 @@ import html
 
 from chapters import tree
 
+# What a page of results of the practice sky begins with.
+SIMULATED = (
+    "**The sky of this run was simulated**: it took the archive `practice`. The numbers say how the methods compare "
+    "there, and nothing of SDSS."
+)
+
 
 def table(header, rows):
     """Return a Markdown table, with the characters that Markdown would take for its own escaped."""
@@ -91,10 +97,12 @@ def preset_value(values, name, default):
 def measured_page(summary, run, chapters):
     """Return the page with what a run measured: results, run times, memory, versions."""
     link = {chapter.name: f"{chapter.number} {chapter.link}" for chapter in chapters}
-    machine, costs = summary["machine"], summary["notebooks"]
+    machine, costs, recorded = summary["machine"], summary["notebooks"], summary.get("sections", {})
+    simulated = recorded.get("01_fetch_sdss_cutouts", {}).get("archive") == "practice"
+    others = " Those of *Own pictures* are not of that sky." if "own_pictures" in recorded else ""
     results = [
         (link.get(name, name.replace("_", " ").capitalize()), *row)  # a script may have recorded something too
-        for name, section in summary.get("sections", {}).items()
+        for name, section in recorded.items()
         for row in section.get("headline", [])
     ]
     rows = [(link[name], duration(cost["seconds"]), cost["peak_memory_mb"]) for name, cost in sorted(costs.items())]
@@ -109,6 +117,7 @@ def measured_page(summary, run, chapters):
     left_out = ", ".join(f"{chapter.number} {chapter.title}" for chapter in chapters if chapter.name in gone)
     sections = [
         "# What this run measured",
+        *[SIMULATED + others] * simulated,
         f"The build writes this page from `runs/{run}/summary.json`, which holds many more numbers. "
         f"The run used the preset `{summary['preset']}`, whose values are among the [parameters](parameters.md).",
         f"The preset left these notebooks out: {left_out}." if left_out else "It ran every notebook of the course.",

@@ -83,10 +83,18 @@ SECTIONS = {
                 "recipe": "colours",
             }
         ],
-        "paper": [difference("mg", 10, "magnitudes linear", "imagenet linear", -0.066, -0.103, -0.029, "the reverse")],
+        "paper": [
+            difference("mg", 10, "magnitudes linear", "imagenet linear", -0.066, -0.103, -0.029, "the reverse"),
+            difference("sg", 10, "magnitudes linear", "five magnitudes linear", 0.012, -0.000324, 0.025, "open"),
+        ],
         "five_bands": [difference("sgq", 10, "pretext finetune", "scratch finetune", 0.137, 0.079, 0.196, "yes")],
     },
     "own_pictures": {
+        "pictures": 2644,
+        "test": 926,
+        "classes": {"round": 1300, "edge-on": 1344},
+        "seeds": 7,
+        "about": "of a survey",
         "balanced_accuracy": [["pretext", "linear", 10, 0.5981, 0.5632, 0.633]],
         "headline": [["10 labels per class", "+0.114"]],
         "verdicts": [difference("", 10, "pretext linear", "imagenet linear", 0.1142, 0.0031, 0.2253, "yes")],
@@ -270,12 +278,15 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
         "SG 25 4.4 [3.3, or more] SG 60 1.2 [or less, 1.5] SG 100 1.1 (no interval)",
         "SG colours +0.010 [-0.020, +0.040] open",
         "MG 10 imagenet -0.066 [-0.103, -0.029] the reverse",
+        "SG 10 five magnitudes +0.012 [-0.0003, +0.025] open",
         "SGQ 10 pretext finetune scratch finetune +0.137 [+0.079, +0.196] yes",
         "both linear 0.765 [0.700, 0.800]",
         "MG pretext 0.032 (0.010 to 0.050) 0.046 0.789",
         "NMI: pretext is ahead of imagenet nowhere.",  # its mean is, and its lowest is not
         "ARI: pretext is ahead of imagenet on MG.",
         "SGQ 60 0.32 [0.25, 0.41]",
+        "On 2,644 labelled pictures (of a survey) of 2 classes (round 1,300, edge-on 1,344; guessing scores 0.50): "
+        "balanced accuracy on 926 of them, over 7 draws of labels from the others.",
         "10 pretext linear imagenet linear +0.114 [+0.003, +0.225] yes",
         "pretext linear 0.598 [0.563, 0.633]",
     ):
@@ -291,6 +302,42 @@ def test_a_run_with_one_seed_has_no_interval(book_module):
     one = difference("sg", 5, "pretext linear", "scratch linear", 0.125, None, None, "open")
     assert comparison.verdict(one) == "+0.125 (one seed) open"
     assert "0.900 (one seed)" in comparison.curve("sg", [["pretext", "linear", 5, 0.9, None, None]])
+
+
+def test_a_difference_shows_the_sign_that_its_verdict_rests_on(book_module):
+    signed = book_module("comparison").signed
+    shown = {-0.000324: "-0.0003", 0.00004: "+0.00004", 0.0004: "+0.0004", 0.0123: "+0.012", 0.0: "+0.000"}
+    assert {number: signed(number) for number in shown} == shown
+    assert signed(-1e-17) == "+0.000"
+
+
+def test_pictures_of_which_little_is_recorded_are_described_by_that(book_module):
+    said = book_module("comparison").which_pictures
+    assert said({}) == ""
+    assert said({"pictures": 1200, "about": ""}) == "On 1,200 labelled pictures: balanced accuracy."
+    some = said({"pictures": 90, "test": 30, "classes": {"A": 40, "B": 50}})
+    assert some.endswith("of 2 classes (A 40, B 50; guessing scores 0.50): balanced accuracy on 30 of them.")
+
+
+def test_results_of_a_simulated_sky_are_called_that(book_module, html):
+    assert "The sky of this run was simulated : it took the archive practice ." in words(html / "measured.html")
+    summary = {"preset": "quick", "machine": {"cores": 2, "processor": "", "memory_gb": 8, "system": ""}}
+    summary |= {"versions": {}, "notebooks": {"01": {"seconds": 1, "peak_memory_mb": 1}}}
+    chapter = type("Chapter", (), {"name": "01", "number": "01", "link": "[]()"})
+    for archive, simulated in (("practice", True), ("sdss", False)):
+        sections = {"01_fetch_sdss_cutouts": {"archive": archive}}
+        page = book_module("pages").measured_page({**summary, "sections": sections}, "trial", [chapter])
+        assert ("was simulated" in page.partition("## Results")[0]) == simulated and "Own pictures" not in page
+
+
+def test_every_term_of_the_glossary_is_used_in_a_notebook(book_module):
+    terms = book_module("terms")
+    glossary = (REPOSITORY / "jupyter-book" / "glossary.md").read_text()
+    entries = [re.findall(r"^\S.*$", entry, re.M) for entry in terms.GLOSSARY.search(glossary)[2].split("\n\n")]
+    notebooks = [nbformat.read(path, as_version=4) for path in (REPOSITORY / "notebooks").glob("*.ipynb")]
+    prose = "\n".join(cell.source for one in notebooks for cell in one.cells if cell.cell_type == "markdown")
+    used = {term for term in sum(entries, []) if re.search(terms.written(term.partition(" (")[0]), prose)}
+    assert [names for names in entries if not used.intersection(names)] == []
 
 
 def test_the_glossary_and_the_chapters_link_both_ways(html, book_module):

@@ -174,6 +174,14 @@ def test_a_label_curve_has_a_line_an_arm(blobs):
     assert len(axis.collections) == 2
 
 
+def test_a_label_curve_says_how_many_draws_each_probe_had():
+    rows = [("pretext", probe, 5, seed, 0.8) for probe, n in (("linear", 4), ("finetune", 2)) for seed in range(n)]
+    curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
+    for some, said in ((curve, "4 draws of labels (finetune: 2)"), (curve[curve.seed < 2], "2 draws of labels")):
+        _, described = WithDescription(lambda fig: "picture")(ssl.figures.plot_label_curve(some))
+        assert described["caption"].endswith(f"95 % interval over {said}.")
+
+
 def test_a_figure_says_in_words_what_it_shows(blobs):
     rows = [("pretext", "knn", n, seed, n / 100 + 0.1 * seed) for n in (5, 10) for seed in (0, 1)]
     curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy"])
