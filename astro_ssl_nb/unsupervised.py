@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 # A silhouette takes the distances of all pairs: work grows with the square of N, the answer changes little.
 SILHOUETTE_SAMPLE = 5000
@@ -19,7 +19,10 @@ ANOMALY_DIMENSIONS, ANOMALY_NEIGHBOURS = 32, 10
 def cluster_scores(features, labels, *, seeds=5):
     """How well k-means, told only the number of classes, finds them: NMI and ARI.
 
-    NMI is the normalised mutual information, ARI the adjusted Rand index (Hubert & Arabie 1985, J. Classif. 2, 193).
+    It sees in which direction the standardised features of an object point, and not how far (Dhillon & Modha 2001,
+    Mach. Learn. 42, 143). The length follows brightness, and with it k-means cuts off the few brightest objects and
+    leaves all others together. NMI is the normalised mutual information, ARI the adjusted Rand index (Hubert & Arabie
+    1985, J. Classif. 2, 193).
 
     Parameters
     ----------
@@ -45,10 +48,10 @@ def cluster_scores(features, labels, *, seeds=5):
        seed  nmi  ari
     0     0  1.0  1.0
     """
-    scaled, labels, rows = _standardised(features, labels), np.asarray(labels), []
+    directions, labels, rows = normalize(_standardised(features, labels)), np.asarray(labels), []
     for seed in range(seeds):
         some = np.random.default_rng(seed).permutation(len(labels))[: -(-len(labels) * 4 // 5)]
-        found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(scaled[some])
+        found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(directions[some])
         scores = (score(labels[some], found) for score in (normalized_mutual_info_score, adjusted_rand_score))
         rows.append((seed, *scores))
     return pd.DataFrame(rows, columns=["seed", "nmi", "ari"])

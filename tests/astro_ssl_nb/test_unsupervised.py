@@ -57,6 +57,14 @@ def test_precision_weighs_classes_alike():
             ssl.precision_at_k(features, labels, k=k)
 
 
+def test_clusters_are_of_what_objects_are_like_and_not_of_the_few_brightest():
+    rng = np.random.default_rng(0)
+    kinds = np.array([[1.0, 1, -1], [-1, -1, 1]]).repeat(200, axis=0)
+    features = rng.lognormal(0, 1.4, (400, 1)) * (kinds + 0.4 * rng.normal(size=kinds.shape))
+    labels = np.array(["STAR", "GALAXY"]).repeat(200)
+    assert ssl.cluster_scores(features, labels, seeds=3).ari.min() > 0.5
+
+
 def test_scale_of_a_feature_does_not_matter():
     loud = two_far_clusters()
     loud[:, 3] = 1e4 * noise()[:, 3]
