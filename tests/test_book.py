@@ -297,28 +297,6 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
     assert (html / "reproduce.html").read_text().count("<figure") == 4  # one a figure of the paper that the trial has
 
 
-def test_a_run_with_one_seed_has_no_interval(book_module):
-    comparison = book_module("comparison")
-    one = difference("sg", 5, "pretext linear", "scratch linear", 0.125, None, None, "open")
-    assert comparison.verdict(one) == "+0.125 (one seed) open"
-    assert "0.900 (one seed)" in comparison.curve("sg", [["pretext", "linear", 5, 0.9, None, None]])
-
-
-def test_a_difference_shows_the_sign_that_its_verdict_rests_on(book_module):
-    signed = book_module("comparison").signed
-    shown = {-0.000324: "-0.0003", 0.00004: "+0.00004", 0.0004: "+0.0004", 0.0123: "+0.012", 0.0: "+0.000"}
-    assert {number: signed(number) for number in shown} == shown
-    assert signed(-1e-17) == "+0.000"
-
-
-def test_pictures_of_which_little_is_recorded_are_described_by_that(book_module):
-    said = book_module("comparison").which_pictures
-    assert said({}) == ""
-    assert said({"pictures": 1200, "about": ""}) == "On 1,200 labelled pictures: balanced accuracy."
-    some = said({"pictures": 90, "test": 30, "classes": {"A": 40, "B": 50}})
-    assert some.endswith("of 2 classes (A 40, B 50; guessing scores 0.50): balanced accuracy on 30 of them.")
-
-
 def test_results_of_a_simulated_sky_are_called_that(book_module, html):
     assert "The sky of this run was simulated : it took the archive practice ." in words(html / "measured.html")
     summary = {"preset": "quick", "machine": {"cores": 2, "processor": "", "memory_gb": 8, "system": ""}}
@@ -328,16 +306,6 @@ def test_results_of_a_simulated_sky_are_called_that(book_module, html):
         sections = {"01_fetch_sdss_cutouts": {"archive": archive}}
         page = book_module("pages").measured_page({**summary, "sections": sections}, "trial", [chapter])
         assert ("was simulated" in page.partition("## Results")[0]) == simulated and "Own pictures" not in page
-
-
-def test_every_term_of_the_glossary_is_used_in_a_notebook(book_module):
-    terms = book_module("terms")
-    glossary = (REPOSITORY / "jupyter-book" / "glossary.md").read_text()
-    entries = [re.findall(r"^\S.*$", entry, re.M) for entry in terms.GLOSSARY.search(glossary)[2].split("\n\n")]
-    notebooks = [nbformat.read(path, as_version=4) for path in (REPOSITORY / "notebooks").glob("*.ipynb")]
-    prose = "\n".join(cell.source for one in notebooks for cell in one.cells if cell.cell_type == "markdown")
-    used = {term for term in sum(entries, []) if re.search(terms.written(term.partition(" (")[0]), prose)}
-    assert [names for names in entries if not used.intersection(names)] == []
 
 
 def test_the_glossary_and_the_chapters_link_both_ways(html, book_module):
