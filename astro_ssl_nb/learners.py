@@ -23,7 +23,7 @@ from astro_ssl_nb.seeds import get_generators, seeded, set_generators
 from astro_ssl_nb.stretch import check_pixel_scale
 
 
-class PromptLearner(Learner):
+class LeanLearner(Learner):
     """A Learner that calls a callback at those events only at which it has something to do.
 
     fastai calls every callback at every event, and each looks for what it lacks in the learner and in the network.
@@ -196,7 +196,7 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter
     model = model.to(memory_format=torch.channels_last)
     splitter, opt_func = splitter or stages, opt_func or adamw
     options = {"loss_func": loss_func, "metrics": metrics, "splitter": splitter, "opt_func": opt_func, **kwargs}
-    learn = PromptLearner(dls, model, **options)
+    learn = LeanLearner(dls, model, **options)
     learn.add_cbs([NoticeNaN(), OwnStretch(), SeededFit(dls.seed)])
     learn.arch = arch
     learn.start = weights if weights in (None, "imagenet") else file_digest(weights)  # what a checkpoint goes on from

@@ -36,7 +36,8 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
     if label not in table.colnames:
         raise SystemExit(f"{labels} has no column {label}: its columns are {', '.join(table.colnames)}")
     unlabelled = unknown_values(table[label])
-    table[label] = [dict(merge).get(str(name), str(name)) for name in table[label]]
+    merged = dict(merge)
+    table[label] = [merged.get(str(name), str(name)) for name in table[label]]
     dropped = ~unlabelled & np.isin(table[label], list(drop))
     table = table[~unlabelled & ~dropped]
     files = picture_files(images, table, labels)

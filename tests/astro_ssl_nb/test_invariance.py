@@ -20,7 +20,8 @@ def test_invariance_brings_two_views_together(parts):
             one, other = (learn.model[0].eval()(view) for view in (x, distort(x, random.Random(0))))
         return float((one - other).square().mean() / one.var(0).mean())
 
-    assert spread([ssl.Invariance(weight=0.2)]) < 0.9 * spread([])
+    share = 0.9 if torch.cuda.is_available() else 0.8  # a GPU trains in bfloat16
+    assert spread([ssl.Invariance(weight=0.2)]) < share * spread([])
 
 
 def test_invariance_across_processes_is_refused(parts, monkeypatch):
