@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
 from astropy.table import Table
 
 from astro_ssl_nb.columns import unknown_values
-from astro_ssl_nb.files import file_state, whole_path
+from astro_ssl_nb.image_arrays import JoinedImages
 from astro_ssl_nb.image_files import check_alike, read_image
-from astro_ssl_nb.set_files import OF_A_FETCH, check_whole, read_set, write_card, write_catalogue
+from astro_ssl_nb.joining import check_joinable, joined_card, joined_catalogue
+from astro_ssl_nb.set_files import check_whole, in_arcsec, read_set, write_set
 from astro_ssl_nb.splitting import overlap_groups, split_rows
 
 # A block of images has so many numbers at most: a quarter of a gigabyte.
@@ -50,13 +50,15 @@ class CutoutSet:
     2
     """
 
-    def __init__(self, images, catalogue, card, _rows=None, _state=None):
-        self._images, self._state = images, _state
+    def __init__(self, images, catalogue, card, _rows=None):
+        self._images = images
         self._rows = np.arange(len(images)) if _rows is None else _rows
         self.catalogue = catalogue
         self.card = card
-        if images.ndim != 4:
+        if len(images.shape) != 4:
             raise ValueError(f"images have shape {images.shape}: a CutoutSet takes (N, bands, height, width)")
+        if images.dtype not in (np.float32, np.uint8):
+            raise ValueError(f"images hold {images.dtype} numbers, and not float32 fluxes or uint8 pictures")
         if len(self._rows) != len(catalogue):
             raise ValueError(
                 f"{len(self._rows)} images but {len(catalogue)} catalogue rows: give one row an image, in their order"
@@ -69,18 +71,6 @@ class CutoutSet:
             raise ValueError(f"uint8 pictures have the planes R, G, B, and not {self.bands}: give fluxes as floats")
         if "objid" not in catalogue.colnames:
             raise ValueError(f"the catalogue has no `objid` column, only {catalogue.colnames}: add one id a row")
-
-    def __getstate__(self):
-        """What goes to another process: of a set on disk its path, and not its images."""
-        state = self.__dict__.copy()
-        if self._state is not None:
-            state["_images"] = str(self._images.filename)
-        return state
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        if isinstance(self._images, str):
-            self._images = np.load(self._images, mmap_mode="r", allow_pickle=False)
 
     @classmethod
     def from_arrays(cls, images, catalogue, *, bands="ugriz", pixel_scale=0.396, **provenance):
@@ -164,10 +154,39 @@ class CutoutSet:
         folder = Path(folder)
         check_whole(folder)
         try:
-            images, catalogue, card, state = read_set(folder)
-            return cls(images, catalogue, card, _state=state)
+            return cls(*read_set(folder))
         except Exception as error:
             raise ValueError(f"{folder} cannot be read as a CutoutSet: {error}") from error
+
+    @classmethod
+    def concatenate(cls, sets):
+        """Several sets as one, such as those that several computers fetched; their images stay where they are.
+
+        A column that some of them lack is unknown there. What their cards have in common is in the card, and under
+        `parts` what each has beside it.
+
+        Parameters
+        ----------
+        sets : sequence of CutoutSet
+            With the same bands, size and pixel scale.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or they do not fit together.
+
+        Examples
+        --------
+        >>> nights = [CutoutSet.from_arrays(np.zeros((n, 1, 8, 8)), Table({"objid": [n]}), bands="r") for n in (1, 1)]
+        >>> CutoutSet.concatenate(nights)
+        CutoutSet: 2 cutouts of 8 x 8 pixels (0.396 arcsec), bands r
+        """
+        sets = list(sets)
+        check_joinable(sets)
+        images = JoinedImages([(part._images, part._rows) for part in sets])
+        return cls(
+            images, joined_catalogue([part.catalogue for part in sets]), joined_card([part.card for part in sets])
+        )
 
     def save(self, folder):
         """Write the set to a new folder, complete or not at all; returns the folder.
@@ -184,26 +203,8 @@ class CutoutSet:
             If a column holds what Parquet cannot. After any error nothing is left behind.
         """
         folder = Path(folder)
-        card = {key: value for key, value in self.card.items() if key not in OF_A_FETCH}
-        try:
-            with whole_path(folder) as part:
-                part.mkdir()
-                self._write_images(part / "images.npy")
-                write_catalogue(self.catalogue, part / "catalogue.parquet")
-                write_card(card, part)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
+        write_set(self, folder)
         return folder
-
-    def _write_images(self, path):
-        """Write the images by and by, not through a memory map: that would kill the process on a full disk."""
-        descr = np.lib.format.dtype_to_descr(self._images.dtype)
-        with open(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": self.shape})
-            for _, images in self.blocks():
-                file.write(np.ascontiguousarray(images).data)
 
     def __len__(self):
         return len(self._rows)
@@ -216,7 +217,7 @@ class CutoutSet:
             if not rows.size and not condition:
                 rows = rows.astype(int)  # NumPy takes [] for floats
         rows = np.atleast_1d(np.arange(len(self))[rows])
-        return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows], self._state)
+        return CutoutSet(self._images, self.catalogue[rows], self.card, self._rows[rows])
 
     def __repr__(self):
         height, width = self.shape[2:]
@@ -252,9 +253,8 @@ class CutoutSet:
         RuntimeError
             If `images.npy` is not the file any more that was opened.
         """
-        self._check_file()
         whole = len(self._rows) == len(self._images) and np.array_equal(self._rows, np.arange(len(self._rows)))
-        return self._images if whole else self.read(np.arange(len(self)))
+        return self._images[:] if whole else self._images[self._rows]
 
     def read(self, rows):
         """Images of some rows, ndarray of shape (len(rows), B, H, W).
@@ -264,7 +264,6 @@ class CutoutSet:
         RuntimeError
             If `images.npy` is not the file any more that was opened.
         """
-        self._check_file()
         return self._images[self._rows[rows]]
 
     def blocks(self, size=None):
@@ -284,13 +283,6 @@ class CutoutSet:
         for start in range(0, len(self), size):
             yield start, self.read(np.arange(start, min(start + size, len(self))))
 
-    def _check_file(self):
-        if self._state is not None and file_state(self._images.filename) != self._state:
-            raise RuntimeError(
-                f"{self._images.filename} has changed since it was opened, so rows and images may no longer belong "
-                "together: open the set again"
-            )
-
     def with_columns(self, **columns):
         """The same cutouts with further columns in their catalogue; a column of that name is replaced.
 
@@ -307,7 +299,7 @@ class CutoutSet:
         catalogue = self.catalogue.copy()
         for name, values in columns.items():
             catalogue[name] = values
-        return CutoutSet(self._images, catalogue, self.card, self._rows, self._state)
+        return CutoutSet(self._images, catalogue, self.card, self._rows)
 
     def labels(self, column):
         """A label column as an array of str.
@@ -392,19 +384,3 @@ class CutoutSet:
             digest.update(np.ascontiguousarray(images).data)
         digest.update(" ".join(str(objid) for objid in self.catalogue["objid"]).encode())
         return digest.hexdigest()
-
-
-def in_arcsec(pixel_scale):
-    """Arcseconds as a plain float, of a number or a Quantity; None stays None.
-
-    Raises
-    ------
-    ValueError
-        If a pixel cannot be so wide.
-    """
-    if pixel_scale is None:
-        return None
-    arcsec = float(u.Quantity(pixel_scale, u.arcsec).value)
-    if not 0 < arcsec < np.inf:
-        raise ValueError(f"pixel_scale={arcsec} arcsec: give a finite number above 0, or None if it is not known")
-    return arcsec

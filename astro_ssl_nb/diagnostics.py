@@ -82,7 +82,7 @@ def plot_differences(table, xlabel):
     fig.tight_layout()
     caption = f"Mean differences and their 95 % intervals, a panel a task: {xlabel}."
     said = [
-        f"{row.task}, {row.recipe}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in table.itertuples()
+        f"{row.task}, {row.recipe}: {row.mean:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}]" for row in table.itertuples()
     ]
     return describe(fig, caption, f"{'; '.join(said)}.")
 

@@ -9,6 +9,8 @@ FITS, PACKED = b"SIMPLE", (b"\x1f\x8b", b"BZh")
 # Pillow knows many more, and hands some to other programs (PostScript to Ghostscript): not with files of strangers.
 PICTURES = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
 KINDS = "FITS, JPEG, PNG, TIFF, WebP, GIF or BMP"
+# What their names mostly end with.
+ENDINGS = {".fits", ".fit", ".fts", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"}
 
 
 def read_image(path, size, crop):

@@ -195,7 +195,7 @@ def verdict_table(differences):
     >>> verdict_table(pd.DataFrame([{**row, "mean": 0.1, "low": 0.02, "high": 0.18, "holds": "yes"}])).iloc[0].item()
     '+0.100 yes'
     """
-    cells = differences["mean"].map("{:+.3f} ".format) + differences.holds
+    cells = differences["mean"].map("{:+z.3f} ".format) + differences.holds
     claims = ["task", "better", "worse"]
     table = differences.assign(cells=cells).pivot_table(
         index=claims, columns="n_labels", values="cells", aggfunc="first", sort=False

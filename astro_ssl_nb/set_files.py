@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
-from astro_ssl_nb.files import file_state, plain, read_json, whole_file
+from astro_ssl_nb.files import plain, read_json, whole_file, whole_path
+from astro_ssl_nb.image_arrays import MappedImages
 
 FILES = ("images.npy", "catalogue.parquet", "card.json")
 FORMAT = 1
@@ -30,13 +32,34 @@ def check_whole(folder):
 
 
 def read_set(folder):
-    """Images (a memory map), catalogue and card of a folder, and the state of the file that the images are in."""
+    """Images (which stay on disk), catalogue and card of a folder."""
     card = read_json(folder / "card.json")
-    state = file_state(folder / "images.npy")
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    if images.dtype not in (np.float32, np.uint8):
-        raise ValueError(f"images.npy holds {images.dtype} numbers, not float32 fluxes or uint8 pictures")
-    return images, Table.read(folder / "catalogue.parquet", format="parquet"), card, state
+    images = MappedImages(folder / "images.npy")
+    return images, Table.read(folder / "catalogue.parquet", format="parquet"), card
+
+
+def write_set(cutouts, folder):
+    """Write a CutoutSet to a new folder, complete or not at all; errors are those of `CutoutSet.save`."""
+    card = {key: value for key, value in cutouts.card.items() if key not in OF_A_FETCH}
+    try:
+        with whole_path(folder) as part:
+            part.mkdir()
+            _write_images(cutouts, part / "images.npy")
+            write_catalogue(cutouts.catalogue, part / "catalogue.parquet")
+            write_card(card, part)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror or error}): nothing was kept of it") from error
+
+
+def _write_images(cutouts, path):
+    """Write the images by and by, not through a memory map: that would kill the process on a full disk."""
+    descr = np.lib.format.dtype_to_descr(cutouts.read(np.arange(0)).dtype)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": cutouts.shape})
+        for _, images in cutouts.blocks():
+            file.write(np.ascontiguousarray(images).data)
 
 
 def class_column(catalogue):
@@ -80,3 +103,19 @@ def write_card(card, folder):
     text = json.dumps({"format": FORMAT, **card}, indent=1, default=plain) + "\n"
     with whole_file(Path(folder) / "card.json") as file:
         file.write(text.encode())
+
+
+def in_arcsec(pixel_scale):
+    """Arcseconds as a plain float, of a number or a Quantity; None stays None.
+
+    Raises
+    ------
+    ValueError
+        If a pixel cannot be so wide.
+    """
+    if pixel_scale is None:
+        return None
+    arcsec = float(u.Quantity(pixel_scale, u.arcsec).value)
+    if not 0 < arcsec < np.inf:
+        raise ValueError(f"pixel_scale={arcsec} arcsec: give a finite number above 0, or None if it is not known")
+    return arcsec

@@ -16,15 +16,13 @@ import numpy as np
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.columns import unknown_values
-from astro_ssl_nb.image_files import check_alike
+from astro_ssl_nb.image_files import ENDINGS, check_alike
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
-from data_fetch.user_images import read_all
+from data_fetch.user_images import read_all, some
 
 METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
 OTHERS = {"imagenet": "imagenet", "scratch": None}
-ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".fits", ".fit", ".fts"}
-NAMED = 3  # rows, files or reasons that a sentence gives as examples
 
 
 def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
@@ -62,12 +60,6 @@ def read_pictures(images, labels, label, size, crop, drop=(), merge=()):
         raise SystemExit(f"none of the {len(rows)} pictures can be read")
     check_alike([files[rows[k]] for k in read], read.values())
     return ssl.CutoutSet.of_image_files(np.stack(list(read.values())), table[[rows[k] for k in read]], None)
-
-
-def some(names):
-    """The first few of some names, in words."""
-    names = list(names)
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "") or "none"
 
 
 def picture_files(images, table, labels):
@@ -159,7 +151,7 @@ def compare(options):
     lines = [
         [
             f"own pictures, {row.n_labels} labels per class",
-            f"{row.better} minus {row.worse}: {row['mean']:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            f"{row.better} minus {row.worse}: {row['mean']:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}]",
         ]
         for _, row in verdicts.iterrows()
     ]

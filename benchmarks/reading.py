@@ -30,6 +30,7 @@ def measure(*, repeat, n, few, many, limited, limit_mb, batches, rows_to_open):
         folder = Path(folder)
         return [
             *from_disk(folder, n, repeat),
+            *from_several(folder, n, repeat),
             *memory(folder, few, many, repeat),
             # Elsewhere than on Linux the limit is not one of memory.
             *(larger_than_memory(folder, limited, limit_mb, batches, repeat) if sys.platform == "linux" else []),
@@ -49,6 +50,25 @@ def from_disk(folder, n, repeat):
         amount=n,
         unit="images/s",
         at_least={"in memory": 0.97},
+    )
+
+
+def from_several(folder, n, repeat):
+    parts, valid = [blobs(n // 8, 32, seed=k) for k in range(8)], blobs(n // 8, 32, seed=8)
+    stored = [ssl.CutoutSet.open(part.save(folder / f"part{k}")) for k, part in enumerate(parts)]
+    joined = ssl.CutoutSet.concatenate(stored)
+    one = ssl.CutoutSet.open(joined.save(folder / "joined"))
+    learners = {
+        name: make_learner("property_learner", part, valid, "resnet10t", "bands")
+        for name, part in (("eight sets joined", joined), ("one set", one))
+    }
+    return compare(
+        "training from sets joined: resnet10t, 32 px, bands",
+        {name: lambda learn=learn: fit(learn) for name, learn in learners.items()},
+        repeat=repeat,
+        amount=n,
+        unit="images/s",
+        at_least={"one set": 0.97},
     )
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from astro_ssl_nb.columns import unknown_values
-from astro_ssl_nb.cutouts import CutoutSet, in_arcsec
+from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.image_files import check_alike, check_size, read_image
-from astro_ssl_nb.set_files import write_card
+from astro_ssl_nb.set_files import in_arcsec, write_card
 from data_fetch.dataset_card import write_dataset_card
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
@@ -95,14 +95,20 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
             out.rmdir()  # an empty folder, which Windows does not replace
         os.replace(part, out)
     if reasons:
-        names = [str(table["file"][row]) for row in reasons]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        print(
-            f"warning: {len(names)} of {len(paths)} files are left out ({', '.join(names[:NAMED])}{more}): see "
-            f"{out / 'missing.ecsv'}"
-        )
+        names = some(str(table["file"][row]) for row in reasons)
+        print(f"warning: {len(reasons)} of {len(paths)} files are left out ({names}): see {out / 'missing.ecsv'}")
     write_dataset_card(out)
     return CutoutSet.open(out)
+
+
+def some(names):
+    """The first few of some names, in words.
+
+    >>> some("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    names = list(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "") or "none"
 
 
 def read_all(paths, size, crop):

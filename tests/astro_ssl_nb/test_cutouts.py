@@ -288,3 +288,64 @@ def test_pictures_and_flux_do_not_mix(tmp_path):
     fits.writeto(tmp_path / "b.fits", np.zeros((3, 8, 8), "float32"))
     with pytest.raises(ValueError, match=r"3 of uint8 in .*a.png, 3 of float32 in .*b.fits\): make one set of each"):
         ssl.CutoutSet.from_image_files([tmp_path / "a.png", tmp_path / "b.fits"], Table({"objid": [1, 2]}))
+
+
+def test_sets_of_several_folders_are_one_set(blobs, tmp_path):
+    folders = [blobs[rows].save(tmp_path / name) for name, rows in (("a", slice(0, 90)), ("b", slice(90, 200)))]
+    joined = ssl.CutoutSet.concatenate([*map(ssl.CutoutSet.open, folders), blobs[200:][::-1]])
+    order = np.r_[:200, len(blobs) - 1 : 199 : -1]
+    np.testing.assert_array_equal(joined.images, blobs.images[order])
+    np.testing.assert_array_equal(joined.read([210, 5, 95, 5]), blobs.images[order[[210, 5, 95, 5]]])
+    assert joined.catalogue["objid"].tolist() == blobs.catalogue["objid"][order].tolist()
+    assert joined.catalogue["modelMag_u"].unit == "mag" and joined.catalogue["modelMag_u"].mask.any()
+    assert joined[50:200:7].checksum() == blobs[50:200:7].checksum()
+    again = ssl.CutoutSet.open(joined.save(tmp_path / "whole"))
+    assert again.checksum() == joined.checksum() == ssl.CutoutSet.concatenate([joined]).checksum()
+
+
+def test_a_joined_set_travels_as_paths_and_notices_a_changed_file(blobs, tmp_path):
+    parts = [ssl.CutoutSet.open(blobs[k::2].save(tmp_path / str(k))) for k in (0, 1)]
+    joined = ssl.CutoutSet.concatenate(parts)
+    sent = pickle.dumps(joined)
+    assert len(sent) < 0.5 * blobs.images.nbytes and pickle.loads(sent).checksum() == joined.checksum()
+    np.save(tmp_path / "1" / "images.npy", blobs.images[1::2] + 1)
+    joined.read([0])  # of the other
+    with pytest.raises(RuntimeError, match=r"images\.npy has changed since it was opened"):
+        joined.read([len(joined) - 1])
+
+
+def test_a_joined_set_says_where_its_parts_are_from():
+    images, cards = np.zeros((1, 1, 8, 8)), [{"survey": "SDSS", "sql": "a", "missing": 3}, {"survey": "SDSS"}]
+    tables = Table({"objid": [1], "petroMag_r": [17.5]}), Table({"objid": [1], "class": ["E"]})
+    one, two = (
+        ssl.CutoutSet.from_arrays(images, table, bands="r", **card) for table, card in zip(tables, cards, strict=True)
+    )
+    joined = ssl.CutoutSet.concatenate([one, two])
+    assert joined.card == {"bands": ["r"], "pixel_scale": 0.396, "survey": "SDSS", "parts": [{"sql": "a"}, {}]}
+    assert joined.catalogue["petroMag_r"].tolist() == [17.5, None]
+    assert len(joined.labelled("class")) == 1
+    assert [len(part) for part in ssl.CutoutSet.concatenate([joined, two]).labelled("class").split((1,))] == [2]
+
+
+def test_sets_that_do_not_fit_together_are_refused():
+    def made(n_bands=1, size=8, kind=float, unit=None, objid=1, **options):
+        table = Table({"objid": [objid], "petroMag_r": [17.0]}, units={"petroMag_r": unit})
+        options = {"bands": "ri"[:n_bands]} | options
+        return ssl.CutoutSet.from_arrays(np.zeros((1, n_bands, size, size), kind), table, **options)
+
+    refused = {
+        "nothing to join": [],
+        "bands of set 1 and set 3 differ, r and r i": [made(), made(), made(n_bands=2)],
+        r"sizes in pixels of set 1 and set 2 differ, \(8, 8\) and \(9, 9\)": [made(), made(size=9)],
+        "pixel scales of set 1 and set 2 differ, 0.396 and None": [made(), made(pixel_scale=None)],
+        "kinds of images of set 1 and set 2 differ, fluxes and pictures": [
+            made(3, bands="RGB"),
+            made(3, kind=np.uint8, bands="RGB"),
+        ],
+        "'petroMag_r' is in mag in set 1 and in Jy in set 2": [made(unit="mag"), made(unit="Jy")],
+        "objid": [made(), made(objid="a")],
+    }
+    for match, sets in refused.items():
+        with pytest.raises(ValueError, match=match):
+            ssl.CutoutSet.concatenate(sets)
+    assert len(ssl.CutoutSet.concatenate([made(unit="mag"), made()])) == 2

@@ -77,7 +77,7 @@ def test_names_are_found_below_the_folder_with_another_ending_or_none(tmp_path, 
 
 
 def test_pictures_that_would_count_twice_or_may_be_two_are_refused(tmp_path, script):
-    pictures(tmp_path, "a.png", "b.png", "b.jpg")
+    pictures(tmp_path, "a.png", "b.png", "b.jpg", "c.png", "d.png", "e.png")
     labels = tmp_path / "labels.csv"
     labels.write_text("file,label\na.png,E\n./a.png,S\n")
     with pytest.raises(SystemExit, match="a.png more than once"):
@@ -86,7 +86,9 @@ def test_pictures_that_would_count_twice_or_may_be_two_are_refused(tmp_path, scr
     with pytest.raises(SystemExit, match=r"b may be .*b.jpg or .*b.png"):
         script.read_pictures(tmp_path, labels, "label", 16, 1.0)
     labels.write_text("objid,label\n17,E\n")
-    with pytest.raises(SystemExit, match=r"the table names 17, the folder holds a.png, b.jpg, b.png and 1 more"):
+    with pytest.raises(
+        SystemExit, match=r"the table names 17, the folder holds a.png, b.jpg, b.png, c.png, d.png and 2 more"
+    ):
         script.read_pictures(tmp_path, labels, "label", 16, 1.0)
 
 
