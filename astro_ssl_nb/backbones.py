@@ -235,6 +235,7 @@ def _enlarging(backbone):
 
 
 def _enlarge(_, images):
-    if min(images[0].shape[-2:]) >= IMAGENET_SIZE:
+    sides = images[0].shape[-2:]
+    if min(sides) >= IMAGENET_SIZE:
         return images
-    return F.interpolate(images[0], size=(IMAGENET_SIZE, IMAGENET_SIZE), mode="bilinear")
+    return F.interpolate(images[0], size=[round(x * IMAGENET_SIZE / min(sides)) for x in sides], mode="bilinear")

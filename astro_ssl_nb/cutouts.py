@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,10 @@ class CutoutSet:
         if len(images.shape) != 4:
             raise ValueError(f"images have shape {images.shape}: a CutoutSet takes (N, bands, height, width)")
         if images.dtype not in (np.float32, np.uint8):
-            raise ValueError(f"images hold {images.dtype} numbers, and not float32 fluxes or uint8 pictures")
+            raise ValueError(
+                f"images hold {images.dtype} numbers, and not float32 fluxes or uint8 pictures: convert "
+                "them, as `CutoutSet.from_arrays` does"
+            )
         if len(self._rows) != len(catalogue):
             raise ValueError(
                 f"{len(self._rows)} images but {len(catalogue)} catalogue rows: give one row an image, in their order"
@@ -79,7 +83,7 @@ class CutoutSet:
         Parameters
         ----------
         images : array of shape (N, B, H, W)
-            Linear flux in nanomaggies (kept as float32), or uint8 pictures.
+            Linear flux in nanomaggies (kept as float32), or uint8 pictures. Pixels that are masked become NaN.
         catalogue : Table or DataFrame of N rows
             Without an `objid` column the rows are numbered.
         bands : str or sequence of str, default="ugriz"
@@ -92,13 +96,20 @@ class CutoutSet:
         Raises
         ------
         ValueError
-            As `CutoutSet`; also if `pixel_scale` is not above 0.
+            As `CutoutSet`; also if `pixel_scale` is not above 0, or pictures are masked.
         """
+        if np.ma.is_masked(images):
+            if images.dtype == np.uint8:
+                raise ValueError("masked uint8 pictures: a byte has no value for unknown, fill them first")
+            images = images.astype(np.float32).filled(np.nan)
         images = np.asarray(images)
         if images.dtype != np.uint8:
             images = images.astype(np.float32, copy=False)
-        # A QTable becomes a Table: its columns keep their units, and are numbers.
-        catalogue = Table(catalogue) if isinstance(catalogue, Table) else Table.from_pandas(catalogue)
+        if isinstance(catalogue, Table):
+            catalogue = Table(catalogue)  # a QTable too: its columns keep their units, and are numbers
+        else:  # an index that has a name, such as `objid`, is a column
+            named = catalogue.index.name is not None
+            catalogue = Table.from_pandas(catalogue.reset_index() if named else catalogue)
         if "objid" not in catalogue.colnames:
             catalogue.add_column(np.arange(len(catalogue), dtype=np.uint64), name="objid", index=0)
         return cls(images, catalogue, {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance})
@@ -163,7 +174,7 @@ class CutoutSet:
         """Several sets as one, such as those that several computers fetched; their images stay where they are.
 
         A column that some of them lack is unknown there. What their cards have in common is in the card, and under
-        `parts` what each has beside it.
+        `parts` what each has beside it. Rows of one `objid` are one object, also where they are of two sets.
 
         Parameters
         ----------
@@ -175,6 +186,12 @@ class CutoutSet:
         ValueError
             If there are none, or they do not fit together.
 
+        Warns
+        -----
+        UserWarning
+            If the rows of several sets are numbered from 0, as those without an id are: rows of one number then count
+            as one object.
+
         Examples
         --------
         >>> nights = [CutoutSet.from_arrays(np.zeros((n, 1, 8, 8)), Table({"objid": [n]}), bands="r") for n in (1, 1)]
@@ -183,6 +200,13 @@ class CutoutSet:
         """
         sets = list(sets)
         check_joinable(sets)
+        numbered = [len(one) and np.array_equal(one.catalogue["objid"], np.arange(len(one))) for one in sets]
+        if sum(numbered) > 1:
+            warnings.warn(
+                f"the rows of {sum(numbered)} sets are numbered from 0, and those of one number now count as one "
+                "object: unless they are, give them ids of their own before, by with_columns(objid=...)",
+                stacklevel=2,
+            )
         images = JoinedImages([(part._images, part._rows) for part in sets])
         return cls(
             images, joined_catalogue([part.catalogue for part in sets]), joined_card([part.card for part in sets])
@@ -246,7 +270,9 @@ class CutoutSet:
 
     @property
     def images(self):
-        """All images, ndarray of shape (N, B, H, W): the memory map itself for a whole set, a copy for a subset.
+        """All images, ndarray of shape (N, B, H, W): the memory map itself for a whole set, else a copy in memory.
+
+        Of a large set that is a subset, or joined of several, `blocks` and `read` give a part at a time.
 
         Raises
         ------
@@ -264,7 +290,7 @@ class CutoutSet:
         RuntimeError
             If `images.npy` is not the file any more that was opened.
         """
-        return self._images[self._rows[rows]]
+        return self._images[np.atleast_1d(self._rows[rows])]
 
     def blocks(self, size=None):
         """All images in order, some at a time, so that memory stays small however large the set is.

@@ -96,10 +96,14 @@ class CutoutDataLoaders(DataLoaders):
         Raises
         ------
         KeyError, ValueError
-            If there is no such label column, a validation label that the training set lacks, or the validation set has
-            other bands or another pixel scale.
+            If there is no such label column, one class only, a validation label that the training set lacks, or the
+            validation set has other bands or another pixel scale.
         """
         vocab = np.unique(train.labels(label))
+        if len(vocab) < 2:
+            raise ValueError(
+                f"all {len(train)} training cutouts are of class {vocab.tolist()}: there is nothing to learn"
+            )
 
         def targets_of(part):
             names = part.labels(label)

@@ -128,12 +128,13 @@ def plot_reliability(answers, truth):
         Probabilities, as `few_shot_probabilities` gives them.
     truth : array of N class names
     """
+    truth = np.asarray(truth).astype(str)
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
     said = []
     for (arm, table), (colour, line) in zip(answers.items(), arm_styles(answers).values(), strict=True):
         sure = table.max(axis=1).to_numpy()
-        right = table.idxmax(axis=1).to_numpy() == truth
+        right = table.idxmax(axis=1).to_numpy().astype(str) == truth
         number = confidence_bins(sure)
         counts = np.bincount(number)
         filled = np.flatnonzero(counts >= LEAST)

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+from sklearn.neighbors import NearestNeighbors
 
 from astro_ssl_nb.diagnostics import (  # noqa: F401
     arm_styles,
@@ -22,7 +23,14 @@ from astro_ssl_nb.pictures import (  # noqa: F401  (so that a notebook finds all
     show_cutouts,
     show_neighbours,
 )
-from astro_ssl_nb.style import COLOURS, class_colours, describe, in_course_style, legend_below
+from astro_ssl_nb.style import (
+    COLOURS,
+    STYLE,  # noqa: F401  (notebooks draw in it)
+    class_colours,
+    describe,
+    in_course_style,
+    legend_below,
+)
 
 MARKERS = {"linear": "o", "knn": "s", "finetune": "^"}
 MAP_MARKERS = "o^s*"  # of a map, where there are more classes than colours that all readers can tell apart
@@ -138,7 +146,7 @@ def plot_map(xy, labels, *, titles=("",)):
     labels : array of N class names
     titles : sequence of str, one a panel
     """
-    maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), np.asarray(labels)
+    maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), np.asarray(labels).astype(str)
     fig, axes = plt.subplots(1, len(maps), figsize=(0.4 + 2.6 * len(maps), 3.5), squeeze=False)
     for ax, points, title in zip(axes[0], maps, titles, strict=True):
         for k, (name, colour) in enumerate(class_colours(labels).items()):
@@ -151,9 +159,14 @@ def plot_map(xy, labels, *, titles=("",)):
     handles, names = axes[0, 0].get_legend_handles_labels()
     room = legend_below(fig, handles, names, markerscale=2)
     fig.tight_layout(rect=(0, room, 1, 1))
+    said = []
+    for points, title in zip(maps, titles, strict=True):
+        nearest = NearestNeighbors(n_neighbors=1).fit(points).kneighbors(return_distance=False)[:, 0]
+        alike = (labels[nearest] == labels).mean()
+        said.append(f"{title}{title and ': '}{alike:.0%} of the points lie nearest to one of their own class")
     by = ", ".join(title for title in titles if title)
     caption = f"Map of {len(labels)} objects, a point each{by and f', by {by}'}; classes: {', '.join(names)}."
-    return describe(fig, caption)
+    return describe(fig, caption, f"{'; '.join(said)}.")
 
 
 @in_course_style

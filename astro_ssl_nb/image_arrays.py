@@ -72,7 +72,7 @@ class JoinedImages:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        rows = np.arange(len(self))[rows]
+        rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         places = np.searchsorted(self._starts, rows, side="right") - 1
         for place in np.unique(places):

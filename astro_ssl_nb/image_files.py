@@ -37,8 +37,8 @@ def read_image(path, size, crop):
     Raises
     ------
     ValueError
-        If `size` or `crop` is out of range, the file holds no such image or more than one, or it has colours of more
-        than 8 bits.
+        If `size` or `crop` is out of range, the file holds no such image, more than one picture, or colours of more
+        than 8 bits. Of a FITS file the first image with 2 or 3 axes is taken.
     """
     check_size(size, crop)
     try:

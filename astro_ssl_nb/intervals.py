@@ -185,6 +185,8 @@ def _shared_sizes(curve, *pair):
 def verdict_table(differences):
     """Paired differences of several tasks as a table to read: a line per claim, a column per number of labels.
 
+    Each cell is a difference ± half of its interval, which is as wide to either side, and what that says of the claim.
+
     Parameters
     ----------
     differences : DataFrame of `paired_differences`, with a column `task`
@@ -193,9 +195,11 @@ def verdict_table(differences):
     --------
     >>> row = {"task": "SG", "n_labels": 5, "better": "pretext linear", "worse": "scratch linear"}
     >>> verdict_table(pd.DataFrame([{**row, "mean": 0.1, "low": 0.02, "high": 0.18, "holds": "yes"}])).iloc[0].item()
-    '+0.100 yes'
+    '+0.100 ± 0.080 yes'
     """
-    cells = differences["mean"].map("{:+z.3f} ".format) + differences.holds
+    half = ((differences.high - differences.low) / 2).map(" ± {:.3f} ".format)
+    half = half.where(differences.low.notna(), " (one seed) ")
+    cells = differences["mean"].map("{:+z.3f}".format) + half + differences.holds
     claims = ["task", "better", "worse"]
     table = differences.assign(cells=cells).pivot_table(
         index=claims, columns="n_labels", values="cells", aggfunc="first", sort=False
@@ -273,8 +277,10 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     tail = stats.norm.cdf(-np.sqrt(n_seeds / (n_seeds - 1)) * stats.t.ppf(0.975, n_seeds - 1)) if n_seeds > 1 else 0
     if tail > float(n_seeds) ** -n_seeds:  # with four seeds or fewer, no draw is as rare as the ends would have to be
         rng = np.random.default_rng(0)
-        drawn = [efficiencies(seeds) for seeds in rng.integers(n_seeds, size=(DRAWS, n_seeds))]
-        _, bootstrap, beyond_all, below_all = (np.array(part) for part in zip(*drawn, strict=True))
+        drawn = np.sort(rng.integers(n_seeds, size=(DRAWS, n_seeds)), axis=1)  # in whatever order, a draw is the same
+        distinct, number = np.unique(drawn, axis=0, return_inverse=True)
+        found = zip(*map(efficiencies, distinct), strict=True)
+        _, bootstrap, beyond_all, below_all = (np.array(part)[number.ravel()] for part in found)
         low, high = np.quantile(bootstrap, [tail, 1 - tail], axis=0)
         # An end that is made of draws beyond the baseline's sizes is the size at which its curve stops, and no result.
         low = np.where(below_all.mean(0) >= tail, np.nan, low)

@@ -1,6 +1,7 @@
 """The few-shot protocol: scores on a held-out test set against the number of labels, for arms and probes."""
 
 import time
+from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def label_curve(
     _check_probes(probes)
     if np.ndim(sizes) != 1 or np.ndim(seeds) != 0:
         raise ValueError(f"sizes={sizes!r}, seeds={seeds!r}: give a sequence of sizes and a number of seeds")
-    probes, sizes = list(dict.fromkeys(probes)), list(dict.fromkeys(sizes))
+    probes, sizes = list(dict.fromkeys(probes)), list(dict.fromkeys(map(index, sizes)))
     if not arms or not probes or not sizes or seeds < 1:
         raise ValueError(f"nothing to run: {len(arms)} arms, probes {probes}, sizes {sizes}, {seeds} seeds")
     y_train, y_test = checked_labels(train, test, label)

@@ -18,8 +18,8 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
     arch : str, default="resnet18"
         Used only where `weights` is None.
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
-        A saved backbone brings its own: fluxes are stretched as in its training, pictures with constants of their set.
-        Any other is fitted to these cutouts: for two sets that are to be compared, give `Stretch.fit` of one to both.
+        A saved backbone brings its own for fluxes. Otherwise it is fitted to these cutouts; for two sets that are to be
+        compared, give `Stretch.fit` of one to both, also of pictures for a saved backbone.
     bs : int, default=256
     seed : int, default=0
         Of random weights.
@@ -50,7 +50,10 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
     if weights is not None and weights != "imagenet":
         backbone, card = load_backbone(weights)
         check_pixel_scale(card, cutouts)
-        return backbone, card["stretch"].refit(cutouts)
+        own = card["stretch"].refit(cutouts)
+        if cutouts.is_picture and isinstance(stretch, Stretch) and stretch.kind == own.kind:
+            own = stretch.aligned(cutouts)
+        return backbone, own
     stretch = stretch.aligned(cutouts) if isinstance(stretch, Stretch) else Stretch.fit(cutouts, stretch)
     arch = IMAGENET_ARCH if weights == "imagenet" else arch
     return create_backbone(arch, stretch.n_channels, weights=weights, seed=seed), stretch

@@ -34,6 +34,8 @@ def check_whole(folder):
 def read_set(folder):
     """Images (which stay on disk), catalogue and card of a folder."""
     card = read_json(folder / "card.json")
+    if card.get("format", FORMAT) > FORMAT:
+        raise ValueError(f"it has format {card['format']}, this package reads {FORMAT}: update astro-ssl-nb")
     images = MappedImages(folder / "images.npy")
     return images, Table.read(folder / "catalogue.parquet", format="parquet"), card
 

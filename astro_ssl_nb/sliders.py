@@ -5,6 +5,8 @@ import html
 import matplotlib.pyplot as plt
 from IPython.core.pylabtools import print_figure
 
+from astro_ssl_nb.style import DESCRIPTIONS
+
 SHOW = (
     "const f=this.closest('figure'), n=+this.value, i=f.querySelectorAll('img');"
     "i.forEach((image, k) => image.hidden = k != n);"
@@ -21,8 +23,9 @@ class FigureSlider:
         In the order of the slider. They are closed.
     name : str
         What the slider changes.
-    alt : str
-        What the figures show, for those who cannot see them; the value is added.
+    caption : str
+        What the figures show. Those who cannot see them are told this, the value, and what `figures.describe` said of a
+        figure.
 
     Raises
     ------
@@ -31,16 +34,18 @@ class FigureSlider:
 
     Examples
     --------
-    >>> FigureSlider({Q: plt.subplots()[0] for Q in (1, 10)}, name="Q", alt="A galaxy")
+    >>> FigureSlider({Q: plt.subplots()[0] for Q in (1, 10)}, name="Q", caption="A galaxy")
     FigureSlider: Q = 1, 10
     """
 
-    def __init__(self, figures, *, name, alt):
+    def __init__(self, figures, *, name, caption):
         if len(figures) < 2:
             raise ValueError(f"a slider over {len(figures)} figures has nothing to choose: give two or more")
-        self.name, self.alt = name, alt
-        self.pictures = {}
+        self.name, self.caption = name, caption
+        self.pictures, self.alts = {}, {}
         for value, figure in figures.items():
+            said = DESCRIPTIONS.get(figure, {}).get("alt", "")
+            self.alts[str(value)] = f"{caption}, {name} = {value}. {said}".strip()
             self.pictures[str(value)] = print_figure(figure, bbox_inches=None, base64=True)  # all of one size
             plt.close(figure)
 
@@ -50,7 +55,7 @@ class FigureSlider:
     def _repr_html_(self):
         images = "".join(
             f'<img src="data:image/png;base64,{picture}" title="{html.escape(value)}" style="max-width:100%"'
-            f' alt="{html.escape(f"{self.alt}, {self.name} = {value}")}"{" hidden" if k else ""}>'
+            f' alt="{html.escape(self.alts[value])}"{" hidden" if k else ""}>'
             for k, (value, picture) in enumerate(self.pictures.items())
         )
         name, first = html.escape(self.name), html.escape(next(iter(self.pictures)))
@@ -60,5 +65,6 @@ class FigureSlider:
             f'aria-valuetext="{first}" oninput="{html.escape(SHOW)}" '
             'data-lm-suppress-shortcuts="true" '  # or JupyterLab takes the arrow keys for its own
             'style="width:12em;max-width:100%;vertical-align:middle"></label> '
-            f"<output>{first}</output><div>{images}</div></figure>"
+            f"<output>{first}</output><div>{images}</div>"
+            f'<figcaption style="color:black">{html.escape(self.caption)}.</figcaption></figure>'  # in dark pages too
         )

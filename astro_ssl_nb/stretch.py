@@ -168,12 +168,12 @@ class Stretch:
         Raises
         ------
         ValueError
-            If a flux set lacks one of the bands, or pictures give another number of channels.
+            If a flux set lacks one of the bands, or pictures are given to a backbone of other bands.
         """
         if not cutouts.is_picture:
             return self.aligned(cutouts)
         own = Stretch.fit(cutouts, self.kind)
-        if len(own.planes) != len(self.planes):
+        if self.kind == "bands" and own.bands != self.bands:
             raise ValueError(
                 f"the backbone was trained on {len(self.planes)} channels ({' '.join(self.bands)}), "
                 f"this set gives {len(own.planes)} ({' '.join(own.bands)}): fetch the same bands, or use stretch='rgb'"

@@ -26,6 +26,11 @@ def measure_structure(cutouts):
     -------
     CutoutSet of N, which shares the images
 
+    Raises
+    ------
+    ValueError
+        If the set is empty.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -36,6 +41,8 @@ def measure_structure(cutouts):
     >>> [round(float(one.catalogue[name][0]), 2) for name in ("asymmetry", "gini")]
     [0.0, 0.91]
     """
+    if not len(cutouts):
+        raise ValueError("the set is empty: there is nothing to measure")
     plane = cutouts.bands.index("r") if "r" in cutouts.bands else len(cutouts.bands) // 2
     found = [_structure(images[:, plane].astype(float)) for _, images in cutouts.blocks()]
     asymmetry, gini = np.concatenate(found, axis=1)

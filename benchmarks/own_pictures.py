@@ -150,7 +150,7 @@ def compare(options):
         print(f"{row.n_labels:4} labels per class  {row.probe:9} {row.arm:12} {row.mean:.3f} {interval}")
     lines = [
         [
-            f"own pictures, {row.n_labels} labels per class",
+            f"own pictures, {row.n_labels} labels per class, balanced accuracy",
             f"{row.better} minus {row.worse}: {row['mean']:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}]",
         ]
         for _, row in verdicts.iterrows()

@@ -24,7 +24,7 @@ from citations import cite_papers, cited_papers
 from comparison import comparisons, figures
 from pages import duration, map_cards, map_tree, measured_page, parameters_page
 from performance import performance_tables
-from terms import glossary_terms, link_terms
+from terms import glossary_terms, link_chapters, link_terms
 
 from astro_ssl_nb.summary import read_summary
 
@@ -116,18 +116,23 @@ def copy_notebooks(run, book, summary):
         describe_figures(notebook)
         hide_solutions(notebook)
         cite_papers(notebook, papers)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = link_chapters(cell.source, [other for other in names if other != name])
         link_terms(notebook, terms)
         nbformat.write(notebook, book / "notebooks" / f"{name}.ipynb")
     return clean
 
 
 def fit_into_the_book(notebook, summary, name):
-    """Say at the top of a page what its notebook took, and let links to pages of the book point to where they are."""
+    """Say at the top of a page its number and what its notebook took, and let links to other pages find them."""
     cost, cores = summary["notebooks"][name], summary["machine"]["cores"]
     took = (
         f"**Run time**: {duration(cost['seconds'])} and {cost['peak_memory_mb'] / 1000:.1f} GB of memory "
         f"with the preset `{summary['preset']}`, on {cores} cores ([all run times](../measured.md))."
     )
+    opening = notebook.cells[0]
+    opening.source = re.sub(r"^# ", f"# {name[:2]} ", opening.source)  # what other pages call it
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"^\*\*Run time\*\*:.*$", took, cell.source, flags=re.MULTILINE)
@@ -191,9 +196,9 @@ def write_pages(book, summary, run, notebooks):
     (book / "measured.md").write_text(measured_page(summary, run, chapters))
     (book / "parameters.md").write_text(parameters_page(chapters, known, preset_values(chapters)))
 
-    absent = {chapter.name: chapter.title for chapter in chapters if chapter.name not in notebooks}
+    absent = {c.name: f"{c.number} {c.title}" for c in chapters if c.name not in notebooks}
     for path in [*book.glob("*.md"), *book.glob("generated/*.txt")]:
-        path.write_text(unlink(path.read_text(), absent))
+        path.write_text(link_chapters(unlink(path.read_text(), absent), notebooks, folder="notebooks/"))
 
 
 def preset_values(chapters):

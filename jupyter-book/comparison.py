@@ -56,7 +56,9 @@ def comparisons(summary):
         "setting": setting(summary),
         "claims": claims(found, sections.get(RECIPES, {}).get("paper", [])),
         **{f"curve_{task}": curve(task, few.get("accuracy", {}).get(task)) for task in ("sg", "sgq")},
-        "curve_morphology": "\n\n".join(curve(task, morphology["balanced_accuracy"][task]) for task in shapes),
+        "curve_morphology": "\n\n".join(
+            curve(task, morphology["balanced_accuracy"][task], "balanced accuracy") for task in shapes
+        ),
         **{f"against_{name}": against(found, asked, missing) for name, asked in CLAIMS.items()},
         "efficiency": efficiency(few.get("label_efficiency"), "scratch"),
         "against_columns": efficiency(few.get("against_columns"), "photometry"),
@@ -116,7 +118,7 @@ def signed(number):
     return f"{number:+z.{digits}f}"
 
 
-def curve(task, rows):
+def curve(task, rows, score="accuracy"):
     """Return the curve of a task as a table to unfold, a line per arm and a probe, from recorded rows."""
     if not rows:
         return ""  # the figure above it says so
@@ -126,7 +128,7 @@ def curve(task, rows):
         lines.setdefault((arm, probe), {})[size] = interval(*found)
     header = ["Arm", "Probe", *(f"{size} labels per class" for size in sizes)]
     numbers = table(header, [(*line, *(cells.get(size, "") for size in sizes)) for line, cells in lines.items()])
-    return f":::{{dropdown}} {title(task)} in numbers: mean and 95 % interval\n{numbers}\n:::"
+    return f":::{{dropdown}} {title(task)} in numbers: {score}, mean and 95 % interval\n{numbers}\n:::"
 
 
 def picked(found, asked):
@@ -263,9 +265,9 @@ def pretext_error(section):
     """Return the table of the pretext task's error, a line per band."""
     if not section:
         return lacks(PRETRAIN)
-    columns = ("mae_mag", "mae_of_the_mean_mag", "mae_of_the_catalogue_mag")
+    columns = ("mae_mag", "mae_of_the_median_mag", "mae_of_the_catalogue_mag")
     rows = [(band, *(f"{section[column][band]:.3f}" for column in columns)) for band in section["mae_mag"]]
-    return table(["Band", "Network (mag)", "Always the mean (mag)", "The catalogue's own (mag)"], rows)
+    return table(["Band", "Network (mag)", "Always the median (mag)", "The catalogue's own (mag)"], rows)
 
 
 def real_pictures(section):
@@ -276,7 +278,11 @@ def real_pictures(section):
         (row["n_labels"], row["better"], row["worse"], difference(row), row["holds"]) for row in section["verdicts"]
     ]
     differences = table(["Labels per class", "Arm", "minus", "Difference", "Better?"], rows)
-    shown = [which_pictures(section), differences, curve("Own pictures", section["balanced_accuracy"])]
+    shown = [
+        which_pictures(section),
+        differences,
+        curve("Own pictures", section["balanced_accuracy"], "balanced accuracy"),
+    ]
     return "\n\n".join(part for part in shown if part)
 
 

@@ -29,7 +29,7 @@ def duration(seconds):
 def map_tree(chapters):
     """Return nested lists of chapters, each under the last one that it needs."""
     return "\n".join(
-        "  " * depth + f"- {chapter.number} {chapter.link}" + "".join(f", better after {n}" for n in chapter.welcomes)
+        "  " * depth + f"- {chapter.link}" + "".join(f", better after {n}" for n in chapter.welcomes)
         for depth, chapter in tree(chapters)
     )
 
@@ -46,7 +46,7 @@ def map_cards(chapters, summary):
             ("Gives", chapter.gives.replace("`runs/<run>/", "`")),
             ("Ran for", duration(cost["seconds"]) if cost else ""),
         ]
-        cards += [f":::{{grid-item-card}} {chapter.number} {chapter.link}"]
+        cards += [f":::{{grid-item-card}} {chapter.link}"]
         cards += ["\n\n".join(f"**{name}**: {text}" for name, text in lines if text), ":::"]
     return "\n".join([*cards, "::::"])
 
@@ -96,7 +96,7 @@ def preset_value(values, name, default):
 
 def measured_page(summary, run, chapters):
     """Return the page with what a run measured: results, run times, memory, versions."""
-    link = {chapter.name: f"{chapter.number} {chapter.link}" for chapter in chapters}
+    link = {chapter.name: chapter.link for chapter in chapters}
     machine, costs, recorded = summary["machine"], summary["notebooks"], summary.get("sections", {})
     simulated = recorded.get("01_fetch_sdss_cutouts", {}).get("archive") == "practice"
     others = " Those of *Own pictures* are not of that sky." if "own_pictures" in recorded else ""

@@ -1,4 +1,4 @@
-"""Link the first use of each term of the glossary in a chapter to its entry."""
+"""Links in prose: the first use of each term in a chapter to the glossary, and "notebook 03" to that chapter."""
 
 import re
 from functools import partial
@@ -14,6 +14,35 @@ NOT_PROSE = [
     r"!?\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])?",  # links and images
     r"<a\b[\s\S]*?</a>|<[^<>\n]+>|\bhttps?://\S+",  # HTML and bare addresses
 ]
+NUMBER = r"\d\d\b(?![.,]\d)"
+CHAPTERS = re.compile(
+    "|".join([*NOT_PROSE, rf"(?P<several>\b[Nn]otebooks?\s{NUMBER}(?:(?:,|\sand|\sto)\s{NUMBER})*)"]), re.MULTILINE
+)
+
+
+def link_chapters(text, names, folder=""):
+    """Return Markdown in which each "notebook 03", or "notebooks 01 to 03", is a link.
+
+    Parameters
+    ----------
+    text : str
+    names : iterable of str
+        The chapters that there are; the first two characters of each are its number. Others stay words.
+    folder : str, default=""
+        Where they are, as seen from the page.
+    """
+    files = {name[:2]: f"{folder}{name}.ipynb" for name in names}
+
+    def linked(match):
+        said = match["several"]
+        if said is None:
+            return match[0]
+        parts = re.findall(r"\d\d|\D+", said)
+        if len(parts) == 2 and parts[1] in files:  # one notebook: the word belongs to the link
+            return f"[{' '.join(said.split())}]({files[parts[1]]})"
+        return "".join(f"[{part}]({files[part]})" if part in files else part for part in parts)
+
+    return CHAPTERS.sub(linked, text)
 
 
 def glossary_terms(page):

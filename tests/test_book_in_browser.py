@@ -37,7 +37,7 @@ ACCEPTED = {}  # axe rule -> reason for which a violation that the theme makes i
 @functools.cache
 def interactive():
     """HTML of the outputs that a reader can play with, by the words of the cells that make them."""
-    slider = ssl.FigureSlider({Q: plt.subplots(figsize=(4, 2))[0] for Q in (1, 10)}, name="Q", alt="Empty axes")
+    slider = ssl.FigureSlider({Q: plt.subplots(figsize=(4, 2))[0] for Q in (1, 10)}, name="Q", caption="Empty axes")
     table = Table({"objid": [7, 8], "class": ["STAR", "QSO"]})
     cutouts = ssl.CutoutSet.from_arrays(np.ones((2, 5, 8, 8)), table)
     chart = ssl.interactive_map(np.eye(2), cutouts, columns=["objid"], title="Two objects")
@@ -280,7 +280,7 @@ def test_a_reader_can_play_with_the_slider_and_the_map(chromium, site, made_up):
     page = chromium.new_page()
     page.goto(site + "notebooks/01_fetch_sdss_cutouts.html")
     page.get_by_role("slider", name="Q").press("ArrowRight")
-    assert page.locator("figure img:visible").get_attribute("alt") == "Empty axes, Q = 10"
+    assert page.locator("figure img:visible").get_attribute("alt") == "Empty axes, Q = 10."
     page.goto(site + "notebooks/04_see_what_it_learned.html")
     chart = page.locator("iframe")
     chart.scroll_into_view_if_needed()

@@ -29,6 +29,27 @@ def test_pictures_of_which_little_is_recorded_are_described_by_that(book_module)
     assert some.endswith("of 2 classes (A 40, B 50; guessing scores 0.50): balanced accuracy on 30 of them.")
 
 
+def test_a_notebook_that_prose_names_is_a_link(book_module):
+    link, names = book_module("terms").link_chapters, ["03_few_shot", "06_shapes", "07_recipes"]
+    linked = {
+        "see notebook 03.": "see [notebook 03](03_few_shot.ipynb).",
+        "Notebook\n07, a row": "[Notebook 07](07_recipes.ipynb), a row",
+        "notebooks 03 to 07; 05": "notebooks [03](03_few_shot.ipynb) to [07](07_recipes.ipynb); 05",
+        "Notebooks 03, 06 and 09": "Notebooks [03](03_few_shot.ipynb), [06](06_shapes.ipynb) and 09",
+    }
+    assert {text: link(text, names) for text in linked} == linked
+    for text in (
+        "notebook 09",
+        "notebook 030",
+        "`notebook 03`",
+        "# Of notebook 03",
+        "[notebook 03](x.md)",
+        "a notebook",
+    ):
+        assert link(text, names) == text
+    assert link("notebook 03", names, "notebooks/") == "[notebook 03](notebooks/03_few_shot.ipynb)"
+
+
 def test_every_term_of_the_glossary_is_used_in_a_notebook(book_module):
     terms = book_module("terms")
     glossary = (REPOSITORY / "jupyter-book" / "glossary.md").read_text()

@@ -123,7 +123,7 @@ def test_the_practice_archive_stands_by_itself_and_its_rooms_in_no_circle():
 @each_notebook
 def test_a_notebook_stays_within_its_size(path):
     cells = nbformat.read(path, as_version=4).cells
-    assert 8 <= len(cells) <= 45
+    assert 15 <= len(cells) <= 40
     assert all(len(cell.source.splitlines()) <= 40 for cell in cells if cell.cell_type == "code")
 
 

@@ -142,7 +142,7 @@ def look_at(page, path):
             picture.evaluate("image => image.decode()")  # JupyterLab has laid the cell out by then
             before = picture.get_attribute("title")
             slider.press("ArrowRight")
-            expect(picture).not_to_have_attribute("title", before)
+            expect(picture).not_to_have_attribute("title", before, timeout=60_000)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -84,7 +84,10 @@ def planned(folder, target):
     return subprocess.run(["make", "--dry-run", target], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+
+
+@needs_make
 @pytest.mark.parametrize(
     "target", ["demo", "test", "coverage", "remote", "book", "course", "lab", "labtest", "booktest", "bench"]
 )
@@ -104,6 +107,7 @@ def test_make_installs_once_and_again_when_the_dependencies_change(checkout, tar
     assert "setup_env.py" in planned(checkout, target)
 
 
+@needs_make
 def test_every_target_has_its_line_of_help():
     makefile = (REPOSITORY / "Makefile").read_text()
     targets = makefile.split(".PHONY: ")[1].splitlines()[0].split()

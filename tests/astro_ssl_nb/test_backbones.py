@@ -81,6 +81,22 @@ def test_imagenet_weights_come_without_a_network(parts):
     # The batch norms of trained weights carry the statistics of photographs.
     assert network.bn1.running_var.std() > 0
     assert ssl.embed("imagenet", parts[2]).shape == (len(parts[2]), 1280)
+    sides = []
+    network.register_forward_pre_hook(lambda _, images: sides.append(tuple(images[0].shape[-2:])))  # after ours
+    network(torch.zeros(1, 3, 16, 32))
+    assert sides == [(64, 128)], "an image that is no square stays as wide"
+
+
+def test_pictures_of_two_sets_are_alike_under_one_stretch(backbone, blobs):
+    pictures = (255 * ssl.figures.rgb(blobs.images, blobs.bands)).astype(np.uint8).transpose(0, 3, 1, 2)
+    whole = ssl.CutoutSet.from_arrays(pictures, blobs.catalogue, bands="RGB")
+    dark = whole[np.argsort(pictures.mean((1, 2, 3)))[:40]]
+    by_themselves = ssl.embed(backbone, dark)
+    as_the_others = ssl.embed(backbone, dark, stretch=ssl.Stretch.fit(whole))
+    of_them = ssl.embed(backbone, whole, stretch=ssl.Stretch.fit(whole))
+    assert not np.allclose(by_themselves, as_the_others, atol=0.1)
+    rows = [whole.catalogue["objid"].tolist().index(objid) for objid in dark.catalogue["objid"]]
+    np.testing.assert_allclose(as_the_others, of_them[rows], rtol=1e-3, atol=1e-3)
 
 
 def test_imagenet_weights_for_five_bands_are_those_for_three_in_turn(parts):

@@ -239,3 +239,20 @@ def test_a_run_from_other_weights_is_another_run(parts, backbone, tmp_path):
     fit(None)
     with pytest.raises(ValueError, match="another value of starting weights .None there, [0-9a-f]+ here"):
         fit(backbone)
+
+
+def test_another_batch_size_or_number_of_processes_is_another_run(parts, tmp_path):
+    def fit(bs, processes=1):
+        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:32], parts[1][:8], ssl.MAGNITUDES[1:3], bs=bs)
+        learn = ssl.property_learner(dls, "resnet10t", metrics=[])
+        learn.dls.train.shard(0, processes)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
+
+    fit(16)
+    kept = (tmp_path / "run.pt").read_bytes()
+    with pytest.raises(ValueError, match="another value of batch size .16 there, 8 here"):
+        fit(8)
+    with pytest.raises(ValueError, match="another value of processes .1 there, 2 here"):
+        fit(16, processes=2)
+    assert (tmp_path / "run.pt").read_bytes() == kept

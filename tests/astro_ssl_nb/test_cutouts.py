@@ -3,6 +3,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -290,62 +291,52 @@ def test_pictures_and_flux_do_not_mix(tmp_path):
         ssl.CutoutSet.from_image_files([tmp_path / "a.png", tmp_path / "b.fits"], Table({"objid": [1, 2]}))
 
 
-def test_sets_of_several_folders_are_one_set(blobs, tmp_path):
-    folders = [blobs[rows].save(tmp_path / name) for name, rows in (("a", slice(0, 90)), ("b", slice(90, 200)))]
-    joined = ssl.CutoutSet.concatenate([*map(ssl.CutoutSet.open, folders), blobs[200:][::-1]])
-    order = np.r_[:200, len(blobs) - 1 : 199 : -1]
-    np.testing.assert_array_equal(joined.images, blobs.images[order])
-    np.testing.assert_array_equal(joined.read([210, 5, 95, 5]), blobs.images[order[[210, 5, 95, 5]]])
-    assert joined.catalogue["objid"].tolist() == blobs.catalogue["objid"][order].tolist()
-    assert joined.catalogue["modelMag_u"].unit == "mag" and joined.catalogue["modelMag_u"].mask.any()
-    assert joined[50:200:7].checksum() == blobs[50:200:7].checksum()
-    again = ssl.CutoutSet.open(joined.save(tmp_path / "whole"))
-    assert again.checksum() == joined.checksum() == ssl.CutoutSet.concatenate([joined]).checksum()
+def test_a_row_is_read_as_a_batch_of_one_wherever_it_lies(blobs, tmp_path):
+    stored = ssl.CutoutSet.open(blobs[:9].save(tmp_path / "set"))
+    for cutouts in (blobs, stored, stored[2:], ssl.CutoutSet.concatenate([stored, blobs[9:]])):
+        assert cutouts.read(3).shape == cutouts.read([3]).shape == (1, 5, 16, 16)
 
 
-def test_a_joined_set_travels_as_paths_and_notices_a_changed_file(blobs, tmp_path):
-    parts = [ssl.CutoutSet.open(blobs[k::2].save(tmp_path / str(k))) for k in (0, 1)]
-    joined = ssl.CutoutSet.concatenate(parts)
-    sent = pickle.dumps(joined)
-    assert len(sent) < 0.5 * blobs.images.nbytes and pickle.loads(sent).checksum() == joined.checksum()
-    np.save(tmp_path / "1" / "images.npy", blobs.images[1::2] + 1)
-    joined.read([0])  # of the other
-    with pytest.raises(RuntimeError, match=r"images\.npy has changed since it was opened"):
-        joined.read([len(joined) - 1])
+def test_masked_pixels_are_unknown():
+    images = np.ma.masked_equal(np.where(np.eye(8), -9999.0, 1.0)[None, None], -9999)
+    cutouts = ssl.CutoutSet.from_arrays(images, Table({"objid": [1]}), bands="r")
+    assert np.isnan(cutouts.images).sum() == 8 and np.nanmin(cutouts.images) == 1
+    pictures = np.ma.masked_equal(np.zeros((1, 3, 8, 8), np.uint8), 0)
+    with pytest.raises(ValueError, match="masked uint8 pictures"):
+        ssl.CutoutSet.from_arrays(pictures, Table({"objid": [1]}), bands="RGB")
 
 
-def test_a_joined_set_says_where_its_parts_are_from():
-    images, cards = np.zeros((1, 1, 8, 8)), [{"survey": "SDSS", "sql": "a", "missing": 3}, {"survey": "SDSS"}]
-    tables = Table({"objid": [1], "petroMag_r": [17.5]}), Table({"objid": [1], "class": ["E"]})
-    one, two = (
-        ssl.CutoutSet.from_arrays(images, table, bands="r", **card) for table, card in zip(tables, cards, strict=True)
-    )
-    joined = ssl.CutoutSet.concatenate([one, two])
-    assert joined.card == {"bands": ["r"], "pixel_scale": 0.396, "survey": "SDSS", "parts": [{"sql": "a"}, {}]}
-    assert joined.catalogue["petroMag_r"].tolist() == [17.5, None]
-    assert len(joined.labelled("class")) == 1
-    assert [len(part) for part in ssl.CutoutSet.concatenate([joined, two]).labelled("class").split((1,))] == [2]
+def test_a_table_that_is_indexed_by_id_keeps_its_ids():
+    frame = pd.DataFrame({"objid": [70, 71], "class": ["E", "S"]}).set_index("objid")
+    for table in (frame, frame.reset_index()):
+        cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), table, bands="r")
+        assert cutouts.catalogue["objid"].tolist() == [70, 71] and cutouts.labels("class").tolist() == ["E", "S"]
+    numbered = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), frame.reset_index(drop=True), bands="r")
+    assert numbered.catalogue.colnames == ["objid", "class"] and numbered.catalogue["objid"].tolist() == [0, 1]
 
 
-def test_sets_that_do_not_fit_together_are_refused():
-    def made(n_bands=1, size=8, kind=float, unit=None, objid=1, **options):
-        table = Table({"objid": [objid], "petroMag_r": [17.0]}, units={"petroMag_r": unit})
-        options = {"bands": "ri"[:n_bands]} | options
-        return ssl.CutoutSet.from_arrays(np.zeros((1, n_bands, size, size), kind), table, **options)
+def test_a_checksum_is_of_the_images_and_of_the_ids(blobs):
+    other_ids = blobs.with_columns(objid=blobs.catalogue["objid"][::-1])
+    other_images = ssl.CutoutSet.from_arrays(blobs.images[::-1], blobs.catalogue)
+    assert len({one.checksum() for one in (blobs, other_ids, other_images)}) == 3
 
-    refused = {
-        "nothing to join": [],
-        "bands of set 1 and set 3 differ, r and r i": [made(), made(), made(n_bands=2)],
-        r"sizes in pixels of set 1 and set 2 differ, \(8, 8\) and \(9, 9\)": [made(), made(size=9)],
-        "pixel scales of set 1 and set 2 differ, 0.396 and None": [made(), made(pixel_scale=None)],
-        "kinds of images of set 1 and set 2 differ, fluxes and pictures": [
-            made(3, bands="RGB"),
-            made(3, kind=np.uint8, bands="RGB"),
-        ],
-        "'petroMag_r' is in mag in set 1 and in Jy in set 2": [made(unit="mag"), made(unit="Jy")],
-        "objid": [made(), made(objid="a")],
-    }
-    for match, sets in refused.items():
-        with pytest.raises(ValueError, match=match):
-            ssl.CutoutSet.concatenate(sets)
-    assert len(ssl.CutoutSet.concatenate([made(unit="mag"), made()])) == 2
+
+@pytest.mark.parametrize("shape", [(64, 96), (96, 64)])
+def test_the_middle_of_an_image_is_kept_with_its_flux(tmp_path, shape):
+    image, (y, x) = np.zeros(shape, "float32"), (side // 2 for side in shape)
+    image[y - 8 : y + 8, x - 8 : x + 8] = 1
+    image[:4, :4] = 50  # a neighbour in the corner
+    fits.writeto(tmp_path / "one.fits", image)
+    table = Table({"objid": [1]})
+    kept = ssl.CutoutSet.from_image_files([tmp_path / "one.fits"], table, size=16, crop=0.5).images[0, 0]
+    assert kept.sum() == pytest.approx(256, rel=0.01)
+    np.testing.assert_allclose(kept, kept[::-1, ::-1], atol=1e-3)
+
+
+def test_a_catalogue_may_be_a_data_frame(tmp_path):
+    ids = [2**63 + 1, 7]
+    frame = pd.DataFrame({"objid": np.array(ids, np.uint64), "class": ["STAR", None], "modelMag_r": [17.5, np.nan]})
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), frame, bands="r")
+    for one in (cutouts, ssl.CutoutSet.open(cutouts.save(tmp_path / "set"))):
+        assert one.catalogue["objid"].tolist() == ids
+        assert one.labelled("class").labels("class").tolist() == ["STAR"]

@@ -95,3 +95,9 @@ def test_a_property_that_nobody_measured_is_named(parts):
     empty = ssl.CutoutSet.from_arrays(np.zeros((20, 5, 16, 16)), table)
     with pytest.raises(ValueError, match="'log petroR50_r' is known for 0 of 20"):
         ssl.CutoutDataLoaders.for_properties(empty, empty, ssl.SIZES[:1])
+
+
+def test_one_class_is_nothing_to_learn(blobs):
+    narrow = blobs[blobs.catalogue["class"] == "NARROW"]
+    with pytest.raises(ValueError, match=r"all 150 training cutouts are of class \['NARROW'\]"):
+        ssl.CutoutDataLoaders.for_classes(narrow, blobs)

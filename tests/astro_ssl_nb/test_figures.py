@@ -61,6 +61,9 @@ def test_a_map_has_each_object_in_the_colour_of_its_class(blobs):
         for points, (name, colour) in zip(ax.collections, colours.items(), strict=True):
             np.testing.assert_array_equal(points.get_offsets(), xy[labels == name])
             assert matplotlib.colors.same_color(points.get_facecolor()[0][:3], colour)
+    numbers = np.arange(300) % 3  # as a clustering gives them
+    (axis,) = ssl.figures.plot_map(maps[0], numbers).axes
+    assert [len(points.get_offsets()) for points in axis.collections] == [100] * 3
 
 
 def test_neighbours_stand_beside_their_query(blobs):
@@ -282,6 +285,9 @@ def test_differences_stand_where_the_table_says(blobs):
 def test_reliability_and_redshifts_show_the_numbers_they_got():
     sure = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["A", "B"])
     fig = ssl.figures.plot_reliability({"arm": sure}, np.array(["A"] * 30 + ["B"] * 10))
+    np.testing.assert_allclose(fig.axes[0].lines[1].get_xydata(), [[0.75, 0.75]])
+    numbers = pd.DataFrame(np.tile([0.75, 0.25], (40, 1)), columns=["0", "1"])
+    fig = ssl.figures.plot_reliability({"arm": numbers}, np.array([0] * 30 + [1] * 10))
     np.testing.assert_allclose(fig.axes[0].lines[1].get_xydata(), [[0.75, 0.75]])
     (less,) = ssl.figures.plot_reliability({"arm": sure[:9]}, np.array(["A"] * 9)).axes
     assert less.lines[1].get_xydata().size == less.collections[0].get_offsets().size == 0, "nine are too few"

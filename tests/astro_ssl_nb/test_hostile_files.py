@@ -131,6 +131,13 @@ def test_images_that_do_not_fit_are_refused(folder, changes, sentence):
     assert str(folder) in str(caught.value)
 
 
+def test_a_set_of_a_later_format_is_refused(folder):
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"format": card["format"] + 1}))
+    with pytest.raises(ValueError, match=r"format 2, this package reads 1: update astro-ssl-nb"):
+        ssl.CutoutSet.open(folder)
+
+
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
 def test_truncated_images_are_refused(folder, part):
     size = (folder / "images.npy").stat().st_size

@@ -113,25 +113,26 @@ def test_a_slider_flips_through_figures_without_a_network(page, tmp_path):
     def one(colour):
         figure, ax = plt.subplots(figsize=(2, 1))
         ax.set_facecolor(colour)
-        return figure
+        return ssl.figures.describe(figure, "A panel.", f"It is {colour}.") if colour == "green" else figure
 
     open_before = plt.get_fignums()
-    slider = ssl.FigureSlider({5: one("red"), "<10>": one("green"), 25: one("blue")}, name="labels", alt="A colour")
+    slider = ssl.FigureSlider({5: one("red"), "<10>": one("green"), 25: one("blue")}, name="labels", caption="A colour")
     assert repr(slider) == "FigureSlider: labels = 5, <10>, 25" and plt.get_fignums() == open_before
     site = tmp_path / "page.html"
     body = f"<body><h1>Slider</h1>{slider._repr_html_()}</body>"
     site.write_text(f"<!doctype html><html lang=en><head><meta charset=utf-8><title>One</title></head>{body}</html>")
     page.goto(site.as_uri())
     seen = page.locator("img:visible")
-    assert seen.count() == 1 and seen.get_attribute("alt") == "A colour, labels = 5"
+    assert seen.count() == 1 and seen.get_attribute("alt") == "A colour, labels = 5."
     page.get_by_role("slider", name="labels").press("ArrowRight")
-    assert seen.count() == 1 and seen.get_attribute("alt") == "A colour, labels = <10>"
+    assert seen.count() == 1 and seen.get_attribute("alt") == "A colour, labels = <10>. A panel. It is green."
     assert page.locator("output").inner_text() == "<10>"
     assert page.get_by_role("slider").get_attribute("aria-valuetext") == "<10>"
     assert seen.evaluate("image => image.naturalWidth") == 2 * plt.rcParams["figure.dpi"]
+    assert page.locator("figcaption").inner_text() == "A colour."
     assert page.complaints == []
 
 
 def test_a_slider_needs_a_choice():
     with pytest.raises(ValueError, match="over 1 figures has nothing to choose"):
-        ssl.FigureSlider({5: plt.figure()}, name="labels", alt="One figure")
+        ssl.FigureSlider({5: plt.figure()}, name="labels", caption="One figure")

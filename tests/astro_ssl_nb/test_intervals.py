@@ -116,3 +116,28 @@ def test_differences_are_paired_by_seed():
         ssl.paired_difference(strangers, *pair, n_labels=5)
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.paired_difference(curve, ("imagenet", "linear"), ("scratch", "linear"), n_labels=5)
+
+
+def test_a_difference_is_of_the_metric_asked_for_and_its_verdict_has_its_sign():
+    curve = made_up({"pretext": {5: 0.9}, "scratch": {5: 0.7}}, "linear")
+    curve["accuracy"] += np.random.default_rng(0).normal(0, 0.01, len(curve))
+    curve["macro_f1"] = 1 - curve.accuracy
+    pair = ("pretext", "linear"), ("scratch", "linear")
+    assert ssl.paired_differences(curve, [pair]).holds.item() == "yes"
+    assert ssl.paired_differences(curve, [pair], metric="macro_f1").holds.item() == "the reverse"
+    mean, low, high = ssl.paired_difference(curve, *pair, n_labels=5)
+    assert ssl.paired_difference(curve, *pair, n_labels=5, metric="macro_f1") == pytest.approx((-mean, -high, -low))
+    means = [ssl.mean_intervals(curve, name)["mean"] for name in ("accuracy", "macro_f1")]
+    np.testing.assert_allclose(means[0] + means[1], 1)
+
+
+def test_a_table_of_verdicts_shows_half_of_each_interval():
+    rows = {
+        "task": "SG",
+        "better": "pretext linear",
+        "worse": "scratch linear",
+        "n_labels": [5, 10],
+        "mean": [0.1, 0.2],
+    }
+    table = pd.DataFrame({**rows, "low": [0.02, np.nan], "high": [0.18, np.nan], "holds": ["yes", "open"]})
+    assert ssl.verdict_table(table).iloc[0].tolist() == ["+0.100 ± 0.080 yes", "+0.200 (one seed) open"]

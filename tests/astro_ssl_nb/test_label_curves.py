@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,7 +117,8 @@ def test_a_row_without_a_label_is_spoken_of_before_anything_is_trained(blobs):
         part.labelled("klass")
 
 
-def test_a_few_shot_learner_sees_its_classes_equally_often_in_whatever_order_they_come(blobs):
+def test_a_few_shot_learner_sees_its_classes_equally_often_in_whatever_order_they_come(blobs, monkeypatch):
+    monkeypatch.setattr("astro_ssl_nb.finetuning.EPOCHS", 1)
     in_order = blobs[np.argsort(blobs.labels("class"), kind="stable")]
     few = in_order[ssl.labelled_subset(in_order.labels("class"), 127, seed=0)]  # 800 are three passes and a bit
     few = few[np.argsort(few.labels("class"), kind="stable")]
@@ -139,8 +143,9 @@ def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path):
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"))
     done = log.read_text()
     assert done.startswith(torn) and added(torn, done) == len(whole) - len(begun) == 4
-    pd.testing.assert_frame_equal(ssl.label_curve(train, test, sizes=(3, 6), cache=log.parent, **options), again)
-    assert log.read_text() == done
+    for sizes in ((3, 6), np.array([3, 6])):
+        pd.testing.assert_frame_equal(ssl.label_curve(train, test, sizes=sizes, cache=log.parent, **options), again)
+        assert log.read_text() == done
     relabelled = test[:]
     relabelled.catalogue["class"] = test.labels("class")[::-1]
     ssl.label_curve(train, relabelled, sizes=(3, 6), cache=log.parent, **options)
@@ -149,6 +154,27 @@ def test_an_interrupted_curve_goes_on_where_it_was(parts, tmp_path):
 
 def added(before, after):
     return len(after.splitlines()) - len(before.splitlines())
+
+
+def test_a_cache_gives_nothing_of_other_images_columns_weights_or_versions(
+    parts, backbone, learn, tmp_path, monkeypatch
+):
+    train, _, test = parts
+    log, kept = tmp_path / "cache" / "runs.jsonl", Path(shutil.copy(backbone, tmp_path / "kept.safetensors"))
+    options = {"arms": {"pretext": kept, "sizes": ssl.SIZES[:2]}, "probes": ("knn",), "sizes": (3,), "seeds": 1}
+
+    def new_runs(train=train, test=test):
+        before = log.read_text() if log.exists() else ""
+        ssl.label_curve(train, test, cache=log.parent, **options)
+        return added(before, log.read_text())
+
+    assert (new_runs(), new_runs()) == (2, 0)
+    assert new_runs(test=ssl.CutoutSet.from_arrays(0.5 * test.images, test.catalogue)) == 2
+    assert new_runs(train=train.with_columns(petroR50_r=2 * train.catalogue["petroR50_r"])) == 1, "the arm of columns"
+    ssl.save_backbone(ssl.property_learner(learn.dls, "resnet10t"), kept)  # another network under the same name
+    assert new_runs() == 1
+    monkeypatch.setattr("astro_ssl_nb.caches.version", lambda name: "another")
+    assert new_runs() == 2
 
 
 def test_a_curve_that_fails_keeps_the_runs_that_it_finished(parts, tmp_path):
@@ -165,7 +191,7 @@ def test_a_curve_that_fails_keeps_the_runs_that_it_finished(parts, tmp_path):
 def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backbone, tmp_path, monkeypatch):
     train, _, test = parts
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
-    options = {"probes": ("linear", "finetune"), "sizes": (3,), "seeds": 2, "arch": "resnet10t"}
+    options = {"probes": ("linear", "knn", "finetune"), "sizes": (3,), "seeds": 1, "arch": "resnet10t"}
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     alone = ssl.label_curve(train, test, arms=arms, **options)

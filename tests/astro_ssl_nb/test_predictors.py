@@ -12,8 +12,14 @@ def kept(learn, path):
     return ssl.Predictor.open(ssl.Predictor.of(learn).save(path))
 
 
-def test_a_few_shot_classifier_is_kept_with_its_classes(parts, backbone, tmp_path):
-    learn = ssl.few_shot_learner(parts[0][:12], weights=backbone)
+@pytest.fixture(scope="module")
+def classifier(parts, backbone):
+    """Fine-tuned on twelve labels; who trains it further makes another."""
+    return ssl.few_shot_learner(parts[0][:12], weights=backbone)
+
+
+def test_a_few_shot_classifier_is_kept_with_its_classes(parts, classifier, tmp_path):
+    learn = classifier
     with learn.no_bar():
         wanted = learn.get_preds(dl=learn.dls.test_dl(parts[2]))[0].numpy()
     bare = ssl.CutoutSet.from_arrays(parts[2].images, Table({"objid": parts[2].catalogue["objid"]}))  # without labels
@@ -46,15 +52,16 @@ def test_two_cutouts_of_one_object_get_a_row_each(parts, learn):
     np.testing.assert_allclose(answers.to_numpy(), np.repeat(uncertain.predict(parts[2][:5]).to_numpy(), 2, 0), 1e-4)
 
 
-def test_cutouts_of_another_size_are_refused_where_nobody_knows_how_large_a_pixel_is(parts, backbone):
-    predictor = ssl.Predictor.of(ssl.few_shot_learner(parts[0][:12], weights=backbone))
+def test_cutouts_of_another_size_are_refused_where_nobody_knows_how_large_a_pixel_is(parts, classifier):
+    predictor = ssl.Predictor.of(classifier)
     wide = np.pad(parts[2].images, ((0, 0), (0, 0), (4, 4), (4, 4)))
     assert len(predictor.predict(ssl.CutoutSet.from_arrays(wide, parts[2].catalogue, pixel_scale=0.396))) == 90
     with pytest.raises(ValueError, match="on cutouts of 16 pixels a side, these have 24, .* make them with size=16"):
         predictor.predict(ssl.CutoutSet.from_arrays(wide, parts[2].catalogue, pixel_scale=None))
 
 
-def test_it_stays_as_it_was_when_the_learner_goes_on(parts, backbone):
+def test_it_stays_as_it_was_when_the_learner_goes_on(parts, backbone, monkeypatch):
+    monkeypatch.setattr("astro_ssl_nb.finetuning.STEPS", 2)
     learn = ssl.few_shot_learner(parts[0][:12], weights=backbone)
     predictor = ssl.Predictor.of(learn)
     before = predictor.predict(parts[2])
@@ -63,13 +70,13 @@ def test_it_stays_as_it_was_when_the_learner_goes_on(parts, backbone):
     np.testing.assert_array_equal(predictor.predict(parts[2]), before)
 
 
-def test_its_card_names_the_labelled_cutouts_that_it_learned_from(parts, backbone):
-    few = parts[0][:12]
-    card = ssl.Predictor.of(ssl.few_shot_learner(few, weights=backbone)).card
-    assert card["n_train"] == 12 and card["data_sha256"] == few.checksum()
+def test_its_card_names_the_labelled_cutouts_that_it_learned_from(parts, classifier):
+    card = ssl.Predictor.of(classifier).card
+    assert card["n_train"] == 12 and card["data_sha256"] == parts[0][:12].checksum()
 
 
-def test_a_network_with_imagenet_weights_sees_as_it_did(parts, tmp_path):
+def test_a_network_with_imagenet_weights_sees_as_it_did(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("astro_ssl_nb.finetuning.STEPS", 2)
     learn = ssl.few_shot_learner(parts[0][:4], weights="imagenet")
     with learn.no_bar():
         wanted = learn.get_preds(dl=learn.dls.test_dl(parts[2][:5]))[0].numpy()

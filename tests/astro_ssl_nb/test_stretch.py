@@ -74,8 +74,13 @@ def test_fluxes_keep_the_constants_of_training_and_pictures_do_not(blobs):
         np.random.default_rng(0).integers(0, 99, (9, 3, 16, 16)).astype(np.uint8), blobs.catalogue[:9], bands="RGB"
     )
     assert stretch.refit(picture).mean != stretch.mean
-    with pytest.raises(ValueError, match="trained on 5 channels"):
-        ssl.Stretch.fit(blobs, "bands").refit(picture)
+    for bands in ("ugriz", "gri"):  # of three, green would lie where the backbone knows r
+        planes = ["ugriz".index(band) for band in bands]
+        flux = ssl.CutoutSet.from_arrays(blobs.images[:, planes], blobs.catalogue, bands=bands)
+        with pytest.raises(ValueError, match=rf"trained on {len(bands)} channels .*this set gives 3 \(R G B\)"):
+            ssl.Stretch.fit(flux, "bands").refit(picture)
+    own = ssl.Stretch.fit(picture, "bands")
+    assert own.refit(picture[:5]).bands == tuple("RGB")
 
 
 def test_three_other_bands_are_shown_from_red_to_blue():

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 from astropy.table import Table
 
@@ -57,6 +58,11 @@ def test_noise_makes_a_galaxy_hardly_asymmetric():
 def test_an_empty_image_has_numbers():
     asymmetry, gini = measured(np.zeros((64, 64)))
     assert asymmetry == gini == 0
+
+
+def test_an_empty_set_is_refused(blobs):
+    with pytest.raises(ValueError, match="the set is empty"):
+        ssl.measure_structure(blobs[:0])
 
 
 def test_pictures_are_measured_in_their_middle_plane():

@@ -35,7 +35,7 @@ def test_scores_on_a_folder_are_printed_and_kept_with_a_run(tmp_path):
     assert same.items() <= one.items() and one["low"] <= 0 <= one["high"]
     assert other["worse"] == "scratch linear"
     assert kept["pictures"] == 30 and kept["test"] == 10 and kept["classes"] == {"bright": 10, "dark": 20}
-    assert kept["headline"][0][0] == "own pictures, 4 labels per class"
+    assert kept["headline"][0][0] == "own pictures, 4 labels per class, balanced accuracy"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What is exported is what is in the set: pixels, ids, labels, units and what is not known."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -259,3 +260,16 @@ def test_letters_that_fits_cannot_hold(tmp_path):
         export(folder, tmp_path / "out.fits")
     with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
         assert list(file["ans"].attrs["names"]) == ["galaxie", "étoile"]
+
+
+def test_the_shell_describes_and_exports_a_set(undisturbed, tmp_path, command):
+    folder = shutil.copytree(undisturbed, tmp_path / "set")
+    (folder / "README.md").unlink()
+    done = command("card", folder)
+    assert (done.returncode, done.out.strip()) == (0, str(folder / "README.md")) and (folder / "README.md").exists()
+    for name, options, start in (("a.fits", (), b"SIMPLE"), ("a.h5", ("--format", "hdf5"), b"\x89HDF")):
+        done = command("export", folder, tmp_path / name, *options)
+        assert (done.returncode, done.out.strip()) == (0, str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(start)
+    again = command("export", folder, tmp_path / "a.fits")
+    assert again.returncode == 2 and "exists: choose another name" in again.err

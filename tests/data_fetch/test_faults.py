@@ -125,9 +125,11 @@ def test_retry_after_is_waited_for(server, tmp_path):
 def test_stalled_query_is_given_up_and_sent_again(server, undisturbed, tmp_path):
     server.faults.append(once("sql", Fault(act="stall")))
     # The answers are kept for the fetch, whose frames get more time.
-    data_fetch.plan("pretext", archive=client(server, timeout=0.05), out=tmp_path / "set", **REQUEST)
+    data_fetch.plan("pretext", archive=client(server, timeout=0.1), out=tmp_path / "set", **REQUEST)
+    asked = server.asked("sql")
+    assert asked[0] == asked[1], "the query that got no answer is sent again"
     fetch(server, tmp_path / "set")
-    assert len(server.asked("sql")) == 1 + len(server.asked("sql", answered=True))
+    assert server.asked("sql") == asked, "the fetch asks for nothing that the plan has"
     assert_same(tmp_path / "set", undisturbed)
 
 
@@ -252,3 +254,11 @@ def test_rate_and_connections_stay_within_their_limits_through_faults(server, tm
     times = np.array([when for when, kind, *_ in server.log if kind == "sql"])
     assert len(times) > 5 and np.diff(times).min() >= 0.05
     assert 2 <= server.most_connections <= 4
+
+
+def test_fields_that_fail_now_and_then_do_not_stop_a_fetch(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_fetch.build.GIVE_UP", 2)
+    fields = data_fetch.plan("pretext", archive=client(server), **REQUEST).catalogue["field"].tolist()
+    every_other = "|".join(rf"-{field:04d}\.fits" for field in list(dict.fromkeys(fields))[::2])
+    server.faults.append(always("frame", Fault(403), every_other))
+    assert len(fetch(server, tmp_path / "set")) == N // 2

@@ -182,7 +182,8 @@ def test_interrupt_ends_every_wait(server, tmp_path):
 
 
 def test_threads_that_wait_for_their_turn_send_nothing_after_the_end(server, tmp_path):
-    server.pause, stop, archive = 1, threading.Event(), client(server)
+    stop, archive = threading.Event(), client(server)
+    server.faults.append(always(Fault(body=lambda true: (stop.wait(60), true)[1])))  # no answer before the end
     threads = 3 * CONNECTIONS
     with ThreadPoolExecutor(threads) as pool:
         wanted = [{**FRAME, "field": 1 + i % FIELDS, "band": "gr"[i // FIELDS]} for i in range(threads)]
@@ -254,3 +255,8 @@ def test_cutouts_that_wait_to_be_written_have_bounds(server, tmp_path, monkeypat
     monkeypatch.setattr("data_fetch.folder.WorkFolder.add_field", count)
     assert len(fetch(server, tmp_path / "set")) == FIELDS * OBJECTS
     assert len(waiting) == FIELDS and max(most) == 2  # frames of one field, in two bands
+
+
+def test_sdss_is_asked_no_more_often_than_it_allows():
+    with data_fetch.open_archive("sdss") as archive:
+        assert 0 < archive.queries_per_minute <= 60  # https://skyserver.sdss.org/dr17/SearchTools/sql
