@@ -71,7 +71,8 @@ def show_cutouts(cutouts, titles=None, *, columns=8):
     caption = f"{len(pictures)} cutouts of {cutouts.shape[-1]} pixels a side as colour pictures."
     runs = [(name, len(list(same))) for name, same in groupby(map(str, [] if titles is None else titles))]
     named = ", ".join(name if n == 1 else f"{n} titled {name}" for name, n in runs)
-    return describe(fig, caption, f"In their order: {named}." if named else "")
+    grey = ", ".join(f"{brightness:.2f}" for brightness in pictures.mean(axis=(1, 2, 3)))
+    return describe(fig, caption, f"In their order: {named or f'mean brightness, from 0 to 1, {grey}'}.")
 
 
 @in_course_style
@@ -90,10 +91,12 @@ def show_bands(cutouts, row):
     for ax in axes:
         ax.axis("off")
     fig.tight_layout(pad=0.3)
+    peaks = ", ".join(f"{band} {plane.max():.2g}" for band, plane in zip(one.bands, image, strict=True))
     return describe(
         fig,
         f"One object in the bands {', '.join(one.bands)}, all in the same grey scale (asinh stretch), and in colour: "
         f"{of_colours} as red, green and blue.",
+        f"Brightest pixels: {peaks}.",
     )
 
 
@@ -199,10 +202,14 @@ def plot_thumbnails(xy, cutouts, *, label="class", title=""):
     ax.set(xlabel="first axis of the map (no unit)", ylabel="second axis (no unit)")
     room = _class_legend(fig, colour_of)
     fig.tight_layout(rect=(0, room, 1, 1))
+    drawn = ", ".join(
+        f"{count} {name}" for name, count in zip(*np.unique(names[shown], return_counts=True), strict=True)
+    )
     return describe(
         fig,
         f"Map of {len(cutouts)} objects{title and f' ({title})'}, drawn with the {len(shown)} that lie nearest to the "
         f"middles of its cells; borders have the colours of the classes: {', '.join(colour_of)}.",
+        f"Drawn are {drawn}.",
     )
 
 
