@@ -50,7 +50,7 @@ def test_shares_that_would_be_uneven_are_refused(blobs):
 
 
 def test_processes_augment_their_shares_differently(blobs):
-    flat = blobs[np.zeros(205, int)]  # one cutout, again and again
+    flat = blobs[np.zeros(205, int)].with_columns(**{"class": np.arange(205) % 2})  # one cutout, again and again
     batches = []
     for rank in range(2):
         dls = ssl.CutoutDataLoaders.for_classes(flat, flat, bs=20, stretch=ssl.Stretch.fit(blobs))
