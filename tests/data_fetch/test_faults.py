@@ -15,6 +15,7 @@ import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch import draws
 from data_fetch.folder import WORK, WorkFolder
+from data_fetch.transport import CONNECTIONS
 
 from .faults import (
     FIELDS,
@@ -203,7 +204,8 @@ def test_run_goes_on_with_the_right_images_where_the_choice_of_objects_changed(
     assert list(cutouts.catalogue["objid"]) != list(whole.catalogue["objid"])
     ours, theirs = (np.argsort(np.asarray(of.catalogue["objid"])) for of in (cutouts, whole))
     np.testing.assert_array_equal(np.asarray(cutouts.images)[ours], np.asarray(whole.images)[theirs])
-    assert_nothing_twice(server)
+    asked = server.asked("frame", answered=True)
+    assert len(asked) - len(set(asked)) <= CONNECTIONS, "nothing twice but what was under way when it was killed"
 
 
 def test_set_with_fewer_images_than_objects_is_never_written(server, tmp_path):
