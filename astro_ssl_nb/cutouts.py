@@ -2,14 +2,12 @@
 
 import hashlib
 import math
-import warnings
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
-from astro_ssl_nb.columns import unknown_values
-from astro_ssl_nb.image_arrays import JoinedImages
+from astro_ssl_nb.columns import as_catalogue, unknown_values
+from astro_ssl_nb.image_arrays import JoinedImages, as_images
 from astro_ssl_nb.image_files import check_alike, read_image
 from astro_ssl_nb.joining import check_joinable, joined_card, joined_catalogue
 from astro_ssl_nb.set_files import check_whole, in_arcsec, read_set, write_set
@@ -42,6 +40,7 @@ class CutoutSet:
 
     Examples
     --------
+    >>> from astropy.table import Table
     >>> flux = np.zeros((4, 5, 32, 32), "float32")
     >>> table = Table({"objid": [1, 2, 3, 4], "class": ["STAR", "QSO", "STAR", "GALAXY"]})
     >>> cutouts = CutoutSet.from_arrays(flux, table, bands="ugriz", pixel_scale=0.396)
@@ -98,20 +97,7 @@ class CutoutSet:
         ValueError
             As `CutoutSet`; also if `pixel_scale` is not above 0, or pictures are masked.
         """
-        if np.ma.is_masked(images):
-            if images.dtype == np.uint8:
-                raise ValueError("masked uint8 pictures: a byte has no value for unknown, fill them first")
-            images = images.astype(np.float32).filled(np.nan)
-        images = np.asarray(images)
-        if images.dtype != np.uint8:
-            images = images.astype(np.float32, copy=False)
-        if isinstance(catalogue, Table):
-            catalogue = Table(catalogue)  # a QTable too: its columns keep their units, and are numbers
-        else:  # an index that has a name, such as `objid`, is a column
-            named = catalogue.index.name is not None
-            catalogue = Table.from_pandas(catalogue.reset_index() if named else catalogue)
-        if "objid" not in catalogue.colnames:
-            catalogue.add_column(np.arange(len(catalogue), dtype=np.uint64), name="objid", index=0)
+        images, catalogue = as_images(images), as_catalogue(catalogue)
         return cls(images, catalogue, {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance})
 
     @classmethod
@@ -194,23 +180,16 @@ class CutoutSet:
 
         Examples
         --------
+        >>> from astropy.table import Table
         >>> nights = [CutoutSet.from_arrays(np.zeros((n, 1, 8, 8)), Table({"objid": [n]}), bands="r") for n in (1, 1)]
         >>> CutoutSet.concatenate(nights)
         CutoutSet: 2 cutouts of 8 x 8 pixels (0.396 arcsec), bands r
         """
         sets = list(sets)
         check_joinable(sets)
-        numbered = [len(one) and np.array_equal(one.catalogue["objid"], np.arange(len(one))) for one in sets]
-        if sum(numbered) > 1:
-            warnings.warn(
-                f"the rows of {sum(numbered)} sets are numbered from 0, and those of one number now count as one "
-                "object: unless they are, give them ids of their own before, by with_columns(objid=...)",
-                stacklevel=2,
-            )
         images = JoinedImages([(part._images, part._rows) for part in sets])
-        return cls(
-            images, joined_catalogue([part.catalogue for part in sets]), joined_card([part.card for part in sets])
-        )
+        catalogue = joined_catalogue([part.catalogue for part in sets])
+        return cls(images, catalogue, joined_card([part.card for part in sets]))
 
     def save(self, folder):
         """Write the set to a new folder, complete or not at all; returns the folder.
@@ -318,6 +297,7 @@ class CutoutSet:
 
         Examples
         --------
+        >>> from astropy.table import Table
         >>> cutouts = CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"objid": [1, 2]}), bands="r")
         >>> cutouts.with_columns(quality=[3, 1]).catalogue["quality"].tolist()
         [3, 1]
@@ -356,6 +336,7 @@ class CutoutSet:
 
         Examples
         --------
+        >>> from astropy.table import Table
         >>> catalogue = Table({"objid": [1, 2, 3], "class": np.ma.masked_equal(["E", "", "S"], "")})
         >>> cutouts = CutoutSet.from_arrays(np.zeros((3, 1, 8, 8)), catalogue, bands="r")
         >>> cutouts.labelled("class").labels("class").tolist()
@@ -391,6 +372,7 @@ class CutoutSet:
 
         Examples
         --------
+        >>> from astropy.table import Table
         >>> table = Table({"objid": np.arange(100)})
         >>> cutouts = CutoutSet.from_arrays(np.zeros((100, 3, 8, 8)), table, bands="gri")
         >>> [len(part) for part in cutouts.split((0.7, 0.3), seed=1)]

@@ -7,6 +7,27 @@ import numpy as np
 from astro_ssl_nb.files import file_state
 
 
+def as_images(images):
+    """float32 fluxes, NaN where they are masked, or uint8 pictures, of an array of any kind.
+
+    Raises
+    ------
+    ValueError
+        If pictures are masked.
+
+    Examples
+    --------
+    >>> as_images(np.ma.masked_equal([[1.0, -9999.0]], -9999.0))
+    array([[ 1., nan]], dtype=float32)
+    """
+    if np.ma.is_masked(images):
+        if images.dtype == np.uint8:
+            raise ValueError("masked uint8 pictures: a byte has no value for unknown, fill them first")
+        images = images.astype(np.float32).filled(np.nan)
+    images = np.asarray(images)
+    return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+
+
 class MappedImages:
     """The images of a file `images.npy`, (N, B, H, W), which stay on disk until they are read.
 

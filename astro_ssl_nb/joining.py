@@ -1,6 +1,7 @@
 """The catalogue and the card of several CutoutSets that become one."""
 
 import json
+import warnings
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -18,7 +19,10 @@ ALIKE = {
 
 
 def check_joinable(sets):
-    """Raise a ValueError, which says what differs, unless there are sets, and their images are alike."""
+    """Raise a ValueError, which says what differs, unless there are sets, and their images are alike.
+
+    Warns where rows are only numbered, so that ids of several sets are the same.
+    """
     if not sets:
         raise ValueError("no sets were given: there is nothing to join")
     first = sets[0]
@@ -28,6 +32,13 @@ def check_joinable(sets):
                 raise ValueError(
                     f"the {what} of set 1 and set {k} differ, {of(first)} and {of(other)}: join sets that are alike"
                 )
+    numbered = [len(one) and np.array_equal(one.catalogue["objid"], np.arange(len(one))) for one in sets]
+    if sum(numbered) > 1:
+        warnings.warn(
+            f"the rows of {sum(numbered)} sets are numbered from 0, and those of one number now count as one object: "
+            "unless they are, give them ids of their own before, by with_columns(objid=...)",
+            stacklevel=3,
+        )
 
 
 def joined_catalogue(catalogues):

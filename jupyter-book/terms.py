@@ -33,7 +33,7 @@ def link_chapters(text, names, folder=""):
     """
     files = {name[:2]: f"{folder}{name}.ipynb" for name in names}
 
-    def linked(match):
+    def with_links(match):
         said = match["several"]
         if said is None:
             return match[0]
@@ -42,7 +42,7 @@ def link_chapters(text, names, folder=""):
             return f"[{' '.join(said.split())}]({files[parts[1]]})"
         return "".join(f"[{part}]({files[part]})" if part in files else part for part in parts)
 
-    return CHAPTERS.sub(linked, text)
+    return CHAPTERS.sub(with_links, text)
 
 
 def glossary_terms(page):
