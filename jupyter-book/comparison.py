@@ -1,4 +1,4 @@
-"""What a run measured, beside the figures and claims of the paper: parts of the page "Reproduce the paper".
+"""What a run measured, beside the figures and claims of the paper: parts of its page and of the first one.
 
 Each function takes the summary of a run and returns Markdown. A part that the run lacks says so instead. Differences
 are recorded as `paired_differences` gives them, a mapping each, with what their interval says in `holds`.
@@ -61,6 +61,7 @@ def comparisons(summary):
         ),
         **{f"against_{name}": against(found, asked, missing) for name, asked in CLAIMS.items()},
         "efficiency": efficiency(few.get("label_efficiency"), "scratch"),
+        "at_ten_labels": at_ten_labels(few.get("label_efficiency")),
         "against_columns": efficiency(few.get("against_columns"), "photometry"),
         "paper_recipe": paper_recipe(sections.get(RECIPES)),
         "five_bands": five_bands(sections.get(RECIPES)),
@@ -185,9 +186,28 @@ def efficiency(by_task, baseline):
     rows = [
         (title(task), line["n_labels"], times_as_many(line))
         for task, columns in by_task.items()
-        for line in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        for line in records(columns)
     ]
     return table(["Task", "Labels per class", f"Times as many for *{baseline}*"], rows)
+
+
+def at_ten_labels(by_task):
+    """Return label efficiency over *scratch* at ten labels per class, or the number nearest to it, a line per task."""
+    if not by_task:
+        return lacks(FEW)
+    nearest = {
+        title(task): min(records(columns), key=lambda line: abs(line["n_labels"] - 10))
+        for task, columns in by_task.items()
+    }
+    return "\n".join(
+        f"- {task}, where *pretext* has {line['n_labels']} labels per class: {times_as_many(line)}"
+        for task, line in nearest.items()
+    )
+
+
+def records(columns):
+    """Return the rows, a mapping each, of a table that was recorded as columns."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def times_as_many(line):

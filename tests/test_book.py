@@ -297,6 +297,11 @@ def test_the_paper_stands_beside_the_numbers_of_the_run(html):
     assert (html / "reproduce.html").read_text().count("<figure") == 4  # one a figure of the paper that the trial has
 
 
+def test_the_first_page_shows_a_figure_and_what_few_labels_are_worth(html):
+    assert "10 labels per class: at least 6.0 [3.8, or more]" in words(html / "intro.html")
+    assert (html / "intro.html").read_text().count("<figure") == 1
+
+
 def test_results_of_a_simulated_sky_are_called_that(book_module, html):
     assert "The sky of this run was simulated : it took the archive practice ." in words(html / "measured.html")
     summary = {"preset": "quick", "machine": {"cores": 2, "processor": "", "memory_gb": 8, "system": ""}}
