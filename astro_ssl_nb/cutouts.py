@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_ssl_nb.columns import as_catalogue, unknown_values
+from astro_ssl_nb.columns import as_catalogue, as_column, as_ids, as_text, number_rows, unknown_values
 from astro_ssl_nb.image_arrays import JoinedImages, as_images
 from astro_ssl_nb.image_files import check_alike, read_image
 from astro_ssl_nb.joining import check_joinable, joined_card, joined_catalogue
-from astro_ssl_nb.set_files import check_whole, in_arcsec, read_set, write_set
+from astro_ssl_nb.set_files import OF_A_FETCH, check_whole, in_arcsec, read_set, write_set
 from astro_ssl_nb.splitting import overlap_groups, split_rows
 
 # A block of images has so many numbers at most: a quarter of a gigabyte.
@@ -82,9 +82,11 @@ class CutoutSet:
         Parameters
         ----------
         images : array of shape (N, B, H, W)
-            Linear flux in nanomaggies (kept as float32), or uint8 pictures. Pixels that are masked become NaN.
-        catalogue : Table or DataFrame of N rows
-            Without an `objid` column the rows are numbered.
+            Linear flux in nanomaggies (kept as float32), or uint8 pictures. Pixels that are masked become NaN. What is
+            float32 or uint8 already is not copied: do not write into it afterwards.
+        catalogue : Table, DataFrame, structured array or dict of columns, of N rows
+            `objid`, `ra` and `dec` are found whatever their capitals. Without an `objid` the rows are numbered, and the
+            card says so (`numbered`).
         bands : str or sequence of str, default="ugriz"
             One name a plane; a string counts as one-letter names.
         pixel_scale : float or Quantity, default=0.396
@@ -95,10 +97,16 @@ class CutoutSet:
         Raises
         ------
         ValueError
-            As `CutoutSet`; also if `pixel_scale` is not above 0, or pictures are masked.
+            As `CutoutSet`; also if `pixel_scale` is not above 0, pictures are masked, an `objid` is unknown or a float
+            that may have lost digits, or an entry of `provenance` has a name that the card uses itself.
         """
+        if taken := sorted(set(provenance) & {"format", *OF_A_FETCH}):
+            raise ValueError(f"the card uses {', '.join(taken)} itself: call your entry by another name")
         images, catalogue = as_images(images), as_catalogue(catalogue)
-        return cls(images, catalogue, {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance})
+        card = {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance}
+        if number_rows(catalogue):
+            card["numbered"] = True
+        return cls(images, catalogue, card)
 
     @classmethod
     def from_image_files(cls, paths, catalogue, *, size=64, crop=1.0, pixel_scale=None):
@@ -132,10 +140,12 @@ class CutoutSet:
         return cls.of_image_files(np.stack(planes), catalogue, pixel_scale)
 
     @classmethod
-    def of_image_files(cls, images, catalogue, pixel_scale):
+    def of_image_files(cls, images, catalogue, pixel_scale, **provenance):
         """The set that `from_image_files` makes, of images that were read already."""
         bands = "RGB" if images.dtype == np.uint8 else [f"band{i + 1}" for i in range(images.shape[1])]
-        return cls.from_arrays(images, catalogue, bands=bands, pixel_scale=pixel_scale, survey="image files")
+        return cls.from_arrays(
+            images, catalogue, bands=bands, pixel_scale=pixel_scale, survey="image files", **provenance
+        )
 
     @classmethod
     def open(cls, folder):
@@ -175,8 +185,7 @@ class CutoutSet:
         Warns
         -----
         UserWarning
-            If the rows of several sets are numbered from 0, as those without an id are: rows of one number then count
-            as one object.
+            If the rows of several sets were numbered for want of an id: rows of one number then count as one object.
 
         Examples
         --------
@@ -302,13 +311,16 @@ class CutoutSet:
         >>> cutouts.with_columns(quality=[3, 1]).catalogue["quality"].tolist()
         [3, 1]
         """
-        catalogue = self.catalogue.copy()
+        catalogue, card = self.catalogue.copy(), dict(self.card)
         for name, values in columns.items():
-            catalogue[name] = values
-        return CutoutSet(self._images, catalogue, self.card, self._rows)
+            catalogue[name] = as_column(values)
+        if "objid" in columns:
+            catalogue["objid"] = as_ids(catalogue["objid"])
+            card.pop("numbered", None)
+        return CutoutSet(self._images, catalogue, card, self._rows)
 
     def labels(self, column):
-        """A label column as an array of str.
+        """A label column as an array of str. Whole numbers are written without a point, also where they are floats.
 
         Raises
         ------
@@ -324,7 +336,7 @@ class CutoutSet:
                 f"{unknown.sum()} of {len(self)} rows have no {column!r}: take those that do by "
                 f"cutouts.labelled({column!r})"
             )
-        return np.asarray(values).astype(str)
+        return as_text(values)
 
     def labelled(self, column):
         """The CutoutSet of the rows that have a label in a column.

@@ -57,7 +57,8 @@ class CutoutDataLoaders(DataLoaders):
             empty = properties[int(np.argmin(known))].name
             raise ValueError(f"property {empty!r} is known for {known.min()} of {len(train)} training cutouts: drop it")
         mean, std = np.nanmean(values, 0, dtype=np.float64), np.nanstd(values, 0, dtype=np.float64)
-        constant = np.flatnonzero(std < 1e-6 * np.maximum(np.abs(mean), 1))
+        spread = np.nanmax(values, 0) - np.nanmin(values, 0)
+        constant = np.flatnonzero(spread <= 4 * np.finfo(np.float32).eps * np.abs(mean))  # but for rounding
         if len(constant):
             name = properties[constant[0]].name
             raise ValueError(f"property {name!r} has one value in all training cutouts: drop it")

@@ -5,6 +5,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 
+from astro_ssl_nb.columns import as_floats, as_labels
 from astro_ssl_nb.label_curves import confidence_bins
 from astro_ssl_nb.style import COLOURS, describe, in_course_style
 
@@ -128,7 +129,7 @@ def plot_reliability(answers, truth):
         Probabilities, as `few_shot_probabilities` gives them.
     truth : array of N class names
     """
-    truth = np.asarray(truth).astype(str)
+    truth = as_labels(truth).astype(str)
     fig, ax = plt.subplots(figsize=(4.2, 3.8))
     ax.plot([0, 1], [0, 1], ":", color="black", label="perfect")
     said = []
@@ -161,7 +162,7 @@ def plot_redshifts(true, predicted, pit):
     pit : array of N float
         From `pit_values`.
     """
-    n = len(predicted) + 1
+    n, true = len(predicted) + 1, as_floats(true)
     fig, axes = plt.subplots(1, n, figsize=(3.2 * n, 3.2))
     top = float(np.nanquantile(true, 0.99)) * 1.1
     for ax, (name, (colour, _)) in zip(axes, arm_styles(predicted).items(), strict=False):

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 from sklearn.neighbors import NearestNeighbors
 
+from astro_ssl_nb.columns import as_floats, as_labels
 from astro_ssl_nb.diagnostics import (  # noqa: F401
     arm_styles,
     plot_differences,
@@ -49,7 +50,7 @@ def plot_magnitude_error(measured, predicted, errors, names):
     names : sequence of P str
     """
     fig, axes = plt.subplots(1, len(names), figsize=(2.2 * len(names), 2.8), sharey=True, squeeze=False)
-    said = []
+    said, measured, errors = [], as_floats(measured), as_floats(errors)
     for i, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
         known = np.isfinite(measured[:, i])
         magnitude = measured[known, i]
@@ -146,7 +147,7 @@ def plot_map(xy, labels, *, titles=("",)):
     labels : array of N class names
     titles : sequence of str, one a panel
     """
-    maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), np.asarray(labels).astype(str)
+    maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), as_labels(labels).astype(str)
     fig, axes = plt.subplots(1, len(maps), figsize=(0.4 + 2.6 * len(maps), 3.5), squeeze=False)
     for ax, points, title in zip(axes[0], maps, titles, strict=True):
         for k, (name, colour) in enumerate(class_colours(labels).items()):
@@ -182,7 +183,7 @@ def plot_confusion(answers, truth):
     fig, axes = plt.subplots(
         1, len(answers), figsize=(3.3 * len(answers) + 0.8, 3.6), sharey=True, squeeze=False, layout="constrained"
     )
-    said = []
+    said, truth = [], as_labels(truth)
     for ax, (arm, table) in zip(axes[0], answers.items(), strict=True):
         counts = confusion_matrix(truth, table.idxmax(axis=1), labels=list(table.columns))
         shares = confusion_matrix(truth, table.idxmax(axis=1), labels=list(table.columns), normalize="true")

@@ -20,6 +20,8 @@ def as_images(images):
     >>> as_images(np.ma.masked_equal([[1.0, -9999.0]], -9999.0))
     array([[ 1., nan]], dtype=float32)
     """
+    if isinstance(images, list | tuple) and any(np.ma.isMaskedArray(image) for image in images):
+        images = np.ma.stack(images)
     if np.ma.is_masked(images):
         if images.dtype == np.uint8:
             raise ValueError("masked uint8 pictures: a byte has no value for unknown, fill them first")

@@ -32,11 +32,11 @@ def check_joinable(sets):
                 raise ValueError(
                     f"the {what} of set 1 and set {k} differ, {of(first)} and {of(other)}: join sets that are alike"
                 )
-    numbered = [len(one) and np.array_equal(one.catalogue["objid"], np.arange(len(one))) for one in sets]
-    if sum(numbered) > 1:
+    numbered = sum(bool(len(one) and one.card.get("numbered")) for one in sets)
+    if numbered > 1:
         warnings.warn(
-            f"the rows of {sum(numbered)} sets are numbered from 0, and those of one number now count as one object: "
-            "unless they are, give them ids of their own before, by with_columns(objid=...)",
+            f"the rows of {numbered} sets were numbered for want of an id, and those of one number now count as one "
+            "object: unless they are, give them ids of their own before, by with_columns(objid=...)",
             stacklevel=3,
         )
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from astro_ssl_nb.arms import Arm
 from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.caches import Cache
+from astro_ssl_nb.columns import as_labels
 from astro_ssl_nb.label_draws import check_draws, checked_labels, labelled_subset
 
 PROBES = ("linear", "knn", "finetune")
@@ -284,7 +285,7 @@ def classification_scores(truth, probabilities, classes):
     """
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-    truth, classes = np.asarray(truth), np.asarray(classes)
+    truth, classes = as_labels(truth), np.asarray(classes)
     predicted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
     right = predicted == truth
     bins = confidence_bins(confidence)

@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from astro_ssl_nb.columns import as_labels
+
 
 def labelled_subset(labels, size, seed):
     """Rows of `size` objects per class, drawn at random; subsets of one seed are nested in size.
@@ -18,7 +20,7 @@ def labelled_subset(labels, size, seed):
     Raises
     ------
     ValueError
-        If `size` is less than 1, or a class has fewer objects than that.
+        If `size` is less than 1, a class has fewer objects than that, or a label is unknown.
 
     Examples
     --------
@@ -29,7 +31,7 @@ def labelled_subset(labels, size, seed):
     """
     if size < 1:
         raise ValueError(f"{size} labels per class were asked for: take 1 or more")
-    rng, labels = np.random.default_rng(seed), np.asarray(labels)
+    rng, labels = np.random.default_rng(seed), as_labels(labels)
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < size:
         rarest = names[counts.argmin()]
@@ -67,7 +69,7 @@ def checked_labels(train, test, label):
         raise ValueError(f"the test set has the classes {strangers}, the training set only {classes.tolist()}")
     ids = [set(np.asarray(part.catalogue["objid"]).astype(str)) for part in (train, test)]
     shared = sorted(ids[0] & ids[1])
-    if shared and not _only_numbered(train, test):
+    if shared and not _only_numbered((train, test), shared[0]):
         raise ValueError(
             f"{len(shared)} objects are in the training set and in the test set (objid {shared[0]} first): take two "
             "parts of one `split`, or give the objects of two sets an `objid` of their own"
@@ -75,7 +77,8 @@ def checked_labels(train, test, label):
     return y_train, y_test
 
 
-def _only_numbered(train, test):
-    """Whether ids are the numbers that rows without an id get, and the first row of each is of another object."""
-    numbered = [np.array_equal(np.asarray(part.catalogue["objid"]), np.arange(len(part))) for part in (train, test)]
-    return all(numbered) and not np.array_equal(train.read([0]), test.read([0]))
+def _only_numbered(parts, shared):
+    """Whether an id that two sets share is the number that rows without an id get, and of another object in each."""
+    rows = [int(np.flatnonzero(np.asarray(part.catalogue["objid"]).astype(str) == shared)[0]) for part in parts]
+    images = [part.read([row]) for part, row in zip(parts, rows, strict=True)]
+    return all(part.card.get("numbered") for part in parts) and not np.array_equal(*images)

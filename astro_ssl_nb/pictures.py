@@ -54,6 +54,9 @@ def show_cutouts(cutouts, titles=None, *, columns=8):
     """
     if not len(cutouts):
         raise ValueError("0 cutouts came to be shown: give one or more")
+    titles = None if titles is None else list(titles)  # of a Series too, by place and not by its index
+    if titles is not None and len(titles) != len(cutouts):
+        raise ValueError(f"{len(cutouts)} cutouts came with {len(titles)} titles: give each its own")
     pictures = rgb(cutouts.images, cutouts.bands)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)

@@ -56,6 +56,8 @@ class Property:
         ------
         KeyError
             If the catalogue lacks a column.
+        ValueError
+            If a column holds several numbers a row.
         """
         missing = [name for name in self.columns if name not in catalogue.colnames]
         if missing:
@@ -64,6 +66,12 @@ class Property:
                 f"the catalogue has {', '.join(catalogue.colnames)}"
             )
         columns = [_known(catalogue[name]) for name in self.columns]
+        for name, column in zip(self.columns, columns, strict=True):
+            if column.ndim != 1:
+                raise ValueError(
+                    f"property {self.name!r}: column {name} holds {column.shape[1:]} numbers a row, and not one: make "
+                    "a column of those that you mean, by with_columns"
+                )
         with np.errstate(divide="ignore", invalid="ignore"):
             value = self.compute(*columns)
             return np.where((value >= self.low) & (value <= self.high), value, np.nan).astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from astro_ssl_nb.columns import as_column
 from astro_ssl_nb.files import plain, read_json, whole_file, whole_path
 from astro_ssl_nb.image_arrays import MappedImages
 
@@ -89,8 +90,7 @@ def write_catalogue(catalogue, path):
             raise ValueError(f"column {name!r} of the catalogue holds {kind}: give its numbers, such as ra and dec")
         if getattr(clean[name], "mask", None) is not None and clean[name].dtype.kind in "fiu":
             clean[name].data.data[np.asarray(clean[name].mask)] = np.nan if clean[name].dtype.kind == "f" else 0
-        if clean[name].dtype.kind == "O" and all(isinstance(value, str) for value in clean[name]):
-            clean[name] = clean[name].astype(str)  # as clients of archives give text
+        clean[name] = as_column(clean[name])  # clients of archives give text as objects
         if clean[name].dtype.kind == "O" and not all(hasattr(value, "dtype") for value in clean[name]):
             kinds = sorted({type(value).__name__ for value in clean[name]})
             raise ValueError(
@@ -102,7 +102,7 @@ def write_catalogue(catalogue, path):
 
 def write_card(card, folder):
     """Write card.json, which makes a folder a CutoutSet: always the last file to be written."""
-    text = json.dumps({"format": FORMAT, **card}, indent=1, default=plain) + "\n"
+    text = json.dumps({**card, "format": FORMAT}, indent=1, default=plain) + "\n"
     with whole_file(Path(folder) / "card.json") as file:
         file.write(text.encode())
 

@@ -10,6 +10,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 
+from astro_ssl_nb.columns import as_labels
+
 # A silhouette takes the distances of all pairs: work grows with the square of N, the answer changes little.
 SILHOUETTE_SAMPLE = 5000
 # Of the anomaly ranking: dimensions that distances are taken in, and neighbours that they are averaged over.
@@ -40,7 +42,7 @@ def cluster_scores(features, labels, *, seeds=5):
     Raises
     ------
     ValueError
-        If `features` and `labels` differ in length, or a feature is not finite.
+        If `features` and `labels` differ in length, a feature is not finite, or a label is unknown.
 
     Examples
     --------
@@ -48,7 +50,8 @@ def cluster_scores(features, labels, *, seeds=5):
        seed  nmi  ari
     0     0  1.0  1.0
     """
-    directions, labels, rows = normalize(_standardised(features, labels)), np.asarray(labels), []
+    (scaled, labels), rows = _standardised(features, labels), []
+    directions = normalize(scaled)
     for seed in range(seeds):
         some = np.random.default_rng(seed).permutation(len(labels))[: -(-len(labels) * 4 // 5)]
         found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(directions[some])
@@ -83,7 +86,7 @@ def silhouette(features, labels):
     >>> round(silhouette([[0.0], [0.1], [9.0], [9.1]], ["STAR", "STAR", "QSO", "QSO"]), 2)
     0.99
     """
-    scaled = _standardised(features, labels)
+    scaled, labels = _standardised(features, labels)
     classes = len(np.unique(labels))
     if not 1 < classes < len(scaled):
         raise ValueError(
@@ -122,7 +125,7 @@ def precision_at_k(features, labels, k=10):
     >>> precision_at_k([[0.0], [0.1], [9.0], [9.1]], ["STAR", "STAR", "QSO", "QSO"], k=1)
     1.0
     """
-    scaled, labels = _standardised(features, labels), np.asarray(labels)
+    scaled, labels = _standardised(features, labels)
     if not 1 <= k < len(scaled):
         raise ValueError(f"{len(scaled)} objects do not have {k} neighbours each: take k from 1 to {len(scaled) - 1}")
     # Asked without objects, scikit-learn leaves each object out of its own neighbours, twins of it not.
@@ -164,7 +167,7 @@ def anomaly_recall(features, is_anomaly, *, budget=None, seed=0):
     >>> anomaly_recall(np.vstack([ordinary, [[9.0, 9.0, 9.0]]]), np.arange(51) == 50, budget=1)
     1.0
     """
-    scaled, flags = _standardised(features, is_anomaly), np.asarray(is_anomaly)
+    scaled, flags = _standardised(features, is_anomaly)
     n = len(scaled)
     if flags.dtype != bool:
         raise ValueError(f"is_anomaly holds {flags.dtype}: give True or False an object, as labels == 'MERGER' does")
@@ -211,7 +214,7 @@ def tsne_map(features, *, seed=0):
     >>> tsne_map(np.random.default_rng(0).normal(size=(20, 5))).shape
     (20, 2)
     """
-    scaled = _standardised(features)
+    scaled, _ = _standardised(features)
     n, d = scaled.shape
     if n < 4 or d < 2:
         raise ValueError(f"{n} objects with {d} features need no map: give 4 objects and 2 features or more")
@@ -258,7 +261,7 @@ def representation_report(features, labels, *, seeds=5):
 
 
 def _standardised(features, labels=None):
-    """Features with mean 0 and variance 1 each, after a look at whether they can be used at all."""
+    """Features with mean 0 and variance 1 each, and plain labels, after a look at whether they can be used at all."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise ValueError(f"features have shape {features.shape}: give a table of (objects, features)")
@@ -270,4 +273,4 @@ def _standardised(features, labels=None):
     broken = int((~np.isfinite(features)).any(axis=1).sum())
     if broken:
         raise ValueError(f"features of {broken} of {len(features)} objects are not finite: leave these objects out")
-    return StandardScaler().fit_transform(features)
+    return StandardScaler().fit_transform(features), None if labels is None else as_labels(labels)

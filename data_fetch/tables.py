@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from astropy.table import Column, MaskedColumn, Table
 
-from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.columns import as_column, call_by_name, unknown_values
 from astro_ssl_nb.set_files import class_column
 from data_fetch.folder import FetchError
 
@@ -59,10 +59,7 @@ def read_table(path):
         raise FetchError(f"{path} has no rows")
     for name in table.colnames:
         table[name] = _plain(path, table[name])
-    for name in sorted(NEEDED):
-        theirs = [other for other in table.colnames if other.lower() == name]
-        if len(theirs) == 1:
-            table.rename_column(theirs[0], name)
+    call_by_name(table, sorted(NEEDED))
     for name in ("ra", "dec"):
         if name in table.colnames and table[name].dtype.kind not in "fiu":
             values = pd.Series(table[name].tolist())
@@ -136,13 +133,10 @@ def _plain(path, column):
             return _stripped(column)
         kind = column.dtype.name
         if column.dtype.kind == "O":
-            unknown = np.ma.getmaskarray(np.ma.asarray(column)) | np.array([value is None for value in column])
-            others = {type(value).__name__ for value, gone in zip(column, unknown, strict=True) if not gone} - {"str"}
-            if not others:
-                return _stripped(
-                    Column(["" if gone else value for value, gone in zip(column, unknown, strict=True)], dtype=str)
-                )
-            kind = ", ".join(sorted(others))
+            text = as_column(column)
+            if text.dtype.kind == "U":
+                return _stripped(text)
+            kind = ", ".join(sorted({type(value).__name__ for value in column[~unknown_values(column)]} - {"str"}))
     raise FetchError(
         f"{path}: column {column.info.name} holds {kind}, which a catalogue cannot keep: make it numbers or text, or "
         "remove it"

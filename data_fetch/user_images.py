@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.columns import as_ids, number_rows, unknown_values
 from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.image_files import check_alike, check_size, read_image
@@ -73,7 +73,8 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     except ValueError as error:
         raise FetchError(str(error)) from error
     rows = list(read)
-    cutouts = CutoutSet.of_image_files(np.stack(list(read.values())), table[rows], pixel_scale)
+    numbered = {"numbered": True} if table.meta["numbered"] else {}
+    cutouts = CutoutSet.of_image_files(np.stack(list(read.values())), table[rows], pixel_scale, **numbered)
     with _at_work(out) as work:
         if _is_made(out, request):  # by another process, while the pictures were read
             return CutoutSet.open(out)
@@ -170,15 +171,11 @@ def _read_labels(path):
     names, counts = np.unique(text, return_counts=True)
     if (counts > 1).any():
         raise FetchError(f"{path} names {names[counts > 1][0]} {counts.max()} times: give one row a picture")
-    if "objid" in table.colnames:
-        blank = np.flatnonzero(unknown_values(table["objid"]))
-        if len(blank):
-            raise FetchError(
-                f"{path} has no objid in {len(blank)} rows, the first is row {blank[0] + 1}: fill them in, or leave "
-                "out the column, and rows are numbered"
-            )
-    else:
-        table.add_column(np.arange(len(table), dtype=np.uint64), name="objid", index=0)
+    try:
+        table.meta["numbered"] = number_rows(table)
+        table["objid"] = as_ids(table["objid"])
+    except ValueError as error:
+        raise FetchError(f"{path}: {error}") from error
     return table
 
 
