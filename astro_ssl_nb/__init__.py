@@ -51,6 +51,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "cluster_scores",
             "precision_at_k",
             "representation_report",
+            "score_table",
             "silhouette",
             "tsne_map",
         ],

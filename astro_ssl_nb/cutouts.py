@@ -10,7 +10,7 @@ from astro_ssl_nb.columns import as_catalogue, as_column, as_ids, as_text, numbe
 from astro_ssl_nb.image_arrays import JoinedImages, as_images
 from astro_ssl_nb.image_files import check_alike, read_image
 from astro_ssl_nb.joining import check_joinable, joined_card, joined_catalogue
-from astro_ssl_nb.set_files import OF_A_FETCH, check_whole, in_arcsec, read_set, write_set
+from astro_ssl_nb.set_files import check_whole, in_arcsec, read_set, write_set
 from astro_ssl_nb.splitting import overlap_groups, split_rows
 
 # A block of images has so many numbers at most: a quarter of a gigabyte.
@@ -100,8 +100,8 @@ class CutoutSet:
             As `CutoutSet`; also if `pixel_scale` is not above 0, pictures are masked, an `objid` is unknown or a float
             that may have lost digits, or an entry of `provenance` has a name that the card uses itself.
         """
-        if taken := sorted(set(provenance) & {"format", *OF_A_FETCH}):
-            raise ValueError(f"the card uses {', '.join(taken)} itself: call your entry by another name")
+        if "format" in provenance:
+            raise ValueError("the card uses the entry `format` itself: call yours by another name")
         images, catalogue = as_images(images), as_catalogue(catalogue)
         card = {"bands": list(bands), "pixel_scale": in_arcsec(pixel_scale), **provenance}
         if number_rows(catalogue):

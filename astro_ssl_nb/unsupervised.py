@@ -12,19 +12,22 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from astro_ssl_nb.columns import as_labels
 
+# Scores of a report, and what tables call them: those of k-means, which has runs, and those of all objects at once.
+CLUSTERS = {"nmi": "NMI", "nmi_lengths": "NMI, lengths kept", "ari": "ARI"}
+WHOLE = {"silhouette": "silhouette", "precision_at_10": "precision at 10"}
 # A silhouette takes the distances of all pairs: work grows with the square of N, the answer changes little.
 SILHOUETTE_SAMPLE = 5000
 # Of the anomaly ranking: dimensions that distances are taken in, and neighbours that they are averaged over.
 ANOMALY_DIMENSIONS, ANOMALY_NEIGHBOURS = 32, 10
 
 
-def cluster_scores(features, labels, *, seeds=5):
+def cluster_scores(features, labels, *, seeds=5, lengths=False):
     """How well k-means, told only the number of classes, finds them: NMI and ARI.
 
     It sees in which direction the standardised features of an object point, and not how far (Dhillon & Modha 2001,
-    Mach. Learn. 42, 143). The length follows brightness, and with it k-means cuts off the few brightest objects and
-    leaves all others together. NMI is the normalised mutual information, ARI the adjusted Rand index (Hubert & Arabie
-    1985, J. Classif. 2, 193).
+    Mach. Learn. 42, 143): the length follows brightness, and with it k-means may cut off the brightest objects and
+    leave all others together. Which arm is ahead may turn on this, so look at both. NMI is the normalised mutual
+    information, ARI the adjusted Rand index (Hubert & Arabie 1985, J. Classif. 2, 193).
 
     Parameters
     ----------
@@ -34,6 +37,8 @@ def cluster_scores(features, labels, *, seeds=5):
     seeds : int, default=5
         Runs of k-means, each from other starting points and on another four fifths of the objects: on the same ones,
         all may end in one arrangement, and their agreement says nothing.
+    lengths : bool, default=False
+        Keep the lengths of the standardised features, as plain k-means does.
 
     Returns
     -------
@@ -51,10 +56,10 @@ def cluster_scores(features, labels, *, seeds=5):
     0     0  1.0  1.0
     """
     (scaled, labels), rows = _standardised(features, labels), []
-    directions = normalize(scaled)
+    points = scaled if lengths else normalize(scaled)
     for seed in range(seeds):
         some = np.random.default_rng(seed).permutation(len(labels))[: -(-len(labels) * 4 // 5)]
-        found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(directions[some])
+        found = KMeans(len(np.unique(labels)), n_init=4, random_state=seed).fit_predict(points[some])
         scores = (score(labels[some], found) for score in (normalized_mutual_info_score, adjusted_rand_score))
         rows.append((seed, *scores))
     return pd.DataFrame(rows, columns=["seed", "nmi", "ari"])
@@ -236,8 +241,8 @@ def representation_report(features, labels, *, seeds=5):
 
     Returns
     -------
-    dict with `nmi` and `ari` (means over seeds of `cluster_scores`), the lowest and the highest of them (`nmi_low`,
-    `nmi_high`, `ari_low`, `ari_high`), `silhouette` and `precision_at_10`
+    dict with `nmi` and `ari` (means over seeds of `cluster_scores`), `nmi_lengths` (that of k-means with lengths kept),
+    the lowest and the highest of each (`nmi_low`, `nmi_high` and so on), `silhouette` and `precision_at_10`
 
     Raises
     ------
@@ -252,12 +257,38 @@ def representation_report(features, labels, *, seeds=5):
     [1.0, 1.0, 1.0, 1.0]
     """
     clusters = cluster_scores(features, labels, seeds=seeds)
+    clusters["nmi_lengths"] = cluster_scores(features, labels, seeds=seeds, lengths=True).nmi
     found = {"": clusters.mean(), "_low": clusters.min(), "_high": clusters.max()}
     return {
-        **{f"{name}{end}": float(scores[name]) for name in ("nmi", "ari") for end, scores in found.items()},
+        **{f"{name}{end}": float(scores[name]) for name in CLUSTERS for end, scores in found.items()},
         "silhouette": silhouette(features, labels),
         "precision_at_10": precision_at_k(features, labels, k=10),
     }
+
+
+def score_table(reports):
+    """Reports side by side as people read them: k-means with its mean, and from the lowest to the highest.
+
+    Parameters
+    ----------
+    reports : dict of name -> dict of `representation_report`
+
+    Examples
+    --------
+    >>> labels = np.repeat(["STAR", "QSO"], 11)
+    >>> report = representation_report(np.where(labels == "QSO", 9.0, 0.0)[:, None], labels)
+    >>> score_table({"brightness": report}).loc["brightness", "NMI"]
+    '1.000 (1.000 to 1.000)'
+    """
+    rows = {
+        name: {
+            title: "{:.3f} ({:.3f} to {:.3f})".format(*(one[f"{score}{end}"] for end in ("", "_low", "_high")))
+            for score, title in CLUSTERS.items()
+        }
+        | {title: f"{one[score]:.3f}" for score, title in WHOLE.items()}
+        for name, one in reports.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _standardised(features, labels=None):

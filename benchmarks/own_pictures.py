@@ -163,6 +163,8 @@ def compare(options):
             pictures=len(cutouts),
             test=len(test),
             classes=dict(classes),
+            pool_classes=Counter(pool.labels(options.label).tolist()),
+            test_classes=Counter(test.labels(options.label).tolist()),
             seeds=options.seeds,
             about=options.about,
             data_sha256=cutouts.checksum(),

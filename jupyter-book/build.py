@@ -193,7 +193,7 @@ def write_pages(book, summary, run, notebooks):
         parts["performance_tables"] = performance_tables(BENCH)
     for name, text in parts.items():
         (book / "generated" / f"{name}.txt").write_text(text + "\n")
-    (book / "measured.md").write_text(measured_page(summary, run, chapters))
+    (book / "measured.md").write_text(measured_page(summary, run, chapters, PRESETS))
     (book / "parameters.md").write_text(parameters_page(chapters, known, preset_values(chapters)))
 
     absent = {c.name: f"{c.number} {c.title}" for c in chapters if c.name not in notebooks}

@@ -33,7 +33,7 @@ IN_WORDS = {
     "probe": "fine-tuning is better than the linear probe",
 }
 PAPER_IN_WORDS = "*magnitudes* alone, the paper's recipe, are better than *imagenet*"
-UNSUPERVISED = {"nmi": "NMI", "ari": "ARI", "precision_at_10": "Precision at 10"}
+UNSUPERVISED = {"nmi": "NMI", "nmi_lengths": "NMI, lengths kept", "ari": "ARI", "precision_at_10": "Precision at 10"}
 # The figures of the run that stand beside the paper's: chapter, and words of the caption of each, in lower case.
 FIGURES = {
     "figure_sg": (FEW, ("accuracy against labels", "star or galaxy")),
@@ -96,8 +96,9 @@ def setting(summary):
     ):
         if "epochs" in sections.get(name, {}):
             rows += [(label, sections[name]["epochs"])]
-    if FEW in sections:
-        rows += [("Protocol of the curves", sections[FEW]["protocol"])]
+    for name, label in ((FEW, "SG and SGQ"), (MORPHOLOGY, "mergers and Hubble types"), (RECIPES, "recipes")):
+        if "protocol" in sections.get(name, {}):
+            rows += [(f"Protocol of the curves, {label}", sections[name]["protocol"])]
     return table(["This run", "Value"], rows)
 
 
@@ -256,7 +257,10 @@ def clusters(sections):
         behind = [task for task in tasks if task not in ahead]
         where = f"on {', '.join(ahead)}" if ahead else "nowhere"
         but = f", and not on {', '.join(behind)}" if ahead and behind else ""
-        sentences += [f"- {words}: *pretext* is ahead of *imagenet* {where}{but}."]
+        columns = [task for task in tasks if (task, "photometry") in found]
+        lower = [task for task in columns if is_ahead(found[task, "photometry"], found[task, "pretext"], score)]
+        control = f" The columns alone, without a picture, are ahead of it on {', '.join(lower)}." if lower else ""
+        sentences += [f"- {words}: *pretext* is ahead of *imagenet* {where}{but}.{control}"]
     missing = [lacks(name) for name in (LOOK, MORPHOLOGY) if name not in sections]
     shown = ["\n".join(sentences), table(["Task", "Features", *UNSUPERVISED.values()], rows)]
     return "\n\n".join(shown * bool(rows) + missing)
@@ -316,7 +320,23 @@ def which_pictures(section):
         numbers = ", ".join(f"{name} {number:,}" for name, number in classes.items())
         said += f" of {len(classes)} classes ({numbers}; guessing scores {1 / len(classes):.2f})"
     said += ": balanced accuracy" + (f" on {section['test']:,} of them" if "test" in section else "")
-    return said + (f", over {section['seeds']} draws of labels from the others." if "seeds" in section else ".")
+    said += f", over {section['seeds']} draws of labels from the others." if "seeds" in section else "."
+    return said + rarest_class(section)
+
+
+def rarest_class(section):
+    """Return what rests on the rarest class of the pictures: in balanced accuracy it weighs as much as any other."""
+    pool, scored = section.get("pool_classes", {}), section.get("test_classes", {})
+    if not pool or not scored:
+        return ""
+    name = min(scored, key=scored.get)
+    said = (
+        f" The rarest class, {name}, has {pool[name]} pictures that labels are drawn from, and {scored[name]} that "
+        f"are scored: one of these is {1 / len(scored) / scored[name]:.3f} of the score."
+    )
+    most = max(row["n_labels"] for row in section["verdicts"])
+    shared = f" Draws of {most} share most of those {pool[name]}, so that intervals there are too narrow."
+    return said + (shared if 2 * most > pool[name] else "")
 
 
 def described_figures(notebook, words):

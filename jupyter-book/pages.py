@@ -94,7 +94,7 @@ def preset_value(values, name, default):
     return "" if name not in values or ast.literal_eval(default) == values[name] else f"`{source}`"
 
 
-def measured_page(summary, run, chapters):
+def measured_page(summary, run, chapters, presets):
     """Return the page with what a run measured: results, run times, memory, versions."""
     link = {chapter.name: chapter.link for chapter in chapters}
     machine, costs, recorded = summary["machine"], summary["notebooks"], summary.get("sections", {})
@@ -119,7 +119,8 @@ def measured_page(summary, run, chapters):
         "# What this run measured",
         *[SIMULATED + others] * simulated,
         f"The build writes this page from `runs/{run}/summary.json`, which holds many more numbers. "
-        f"The run used the preset `{summary['preset']}`, whose values are among the [parameters](parameters.md).",
+        f"The run used the preset `{summary['preset']}`"
+        + (", whose values are among the [parameters](parameters.md)." * (summary["preset"] in presets) or "."),
         f"The preset left these notebooks out: {left_out}." if left_out else "It ran every notebook of the course.",
         "## Results",
         table(["Notebook", "Quantity", "Value"], results),

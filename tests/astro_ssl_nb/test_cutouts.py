@@ -166,7 +166,8 @@ def test_a_set_that_cannot_be_saved_leaves_nothing(tmp_path):
 
 def test_text_in_a_column_of_objects_is_saved_as_text(tmp_path):
     names = np.array(["a", "NGC 4303"], object)  # as clients of archives and pandas give it
-    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"name": names}), bands="r")
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"objid": [1, 2]}), bands="r")
+    cutouts.catalogue["name"] = names
     again = ssl.CutoutSet.open(cutouts.save(tmp_path / "set")).catalogue["name"]
     assert again.dtype.kind == "U" and again.tolist() == ["a", "NGC 4303"]
     assert cutouts.catalogue["name"].dtype == object, "saving changes nothing in memory"

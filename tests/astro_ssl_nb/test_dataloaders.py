@@ -101,3 +101,16 @@ def test_one_class_is_nothing_to_learn(blobs):
     narrow = blobs[blobs.catalogue["class"] == "NARROW"]
     with pytest.raises(ValueError, match=r"all 150 training cutouts are of class \['NARROW'\]"):
         ssl.CutoutDataLoaders.for_classes(narrow, blobs)
+
+
+def test_a_property_may_be_in_any_unit(parts):
+    for scale, offset in ((1e-15, 0), (1, 2459000)):  # erg/s/cm2, and Julian dates of some nights
+        train, valid, _ = (part.with_columns(x=offset + scale * np.linspace(1, 9, len(part))) for part in parts)
+        dls = ssl.CutoutDataLoaders.for_properties(train, valid, [ssl.Property("x", ("x",), "", 0, 1e9)])
+        assert dls.target_std == pytest.approx(scale * 8 / np.sqrt(12), rel=0.05)
+
+
+def test_a_column_of_several_numbers_a_row_is_no_property(parts):
+    vector = parts[0].with_columns(mag=np.ones((len(parts[0]), 5)))
+    with pytest.raises(ValueError, match=r"property 'm': column mag holds \(5,\) numbers a row, and not one"):
+        ssl.CutoutDataLoaders.for_properties(vector, vector, [ssl.Property("m", ("mag",), "mag", 0, 30)])

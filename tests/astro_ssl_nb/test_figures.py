@@ -310,3 +310,19 @@ def test_the_reader_keeps_their_own_style(blobs):
 @pytest.mark.parametrize("name", ["figures", "CutoutSet", "label_curve"])
 def test_public_names_are_listed(name):
     assert name in dir(ssl)
+
+
+def test_titles_are_taken_by_place_and_are_one_a_cutout(blobs):
+    titles = pd.Series(list("abc"), index=[2, 1, 0])  # as answers with ids for an index come
+    assert [ax.get_title() for ax in ssl.figures.show_cutouts(blobs[:3], titles).axes] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="3 cutouts came with 2 titles"):
+        ssl.figures.show_cutouts(blobs[:3], ["a", "b"])
+
+
+def test_masked_numbers_are_drawn_as_unknown():
+    rng = np.random.default_rng(0)
+    true, magnitude = (np.ma.masked_greater(rng.uniform(0, 1, n), 0.9) for n in (50, (200, 1)))
+    figure = ssl.figures.plot_redshifts(true, {"network": np.ma.getdata(true)}, [0.5, np.nan])
+    assert 0.9 < figure.axes[0].get_xlim()[1] < 1
+    shown = ssl.figures.plot_magnitude_error(magnitude, np.ma.getdata(magnitude), 0.1 * np.ones((200, 1)), ["r"])
+    assert shown.axes[0].lines[0].get_xdata().max() < 0.9

@@ -98,7 +98,7 @@ def test_units_are_compared_with_whichever_set_names_one_first():
 def test_rows_that_were_numbered_for_want_of_an_id_are_spoken_of():
     images, table = np.zeros((3, 1, 8, 8)), Table({"class": ["E", "S", "E"]})
     numbered = [ssl.CutoutSet.from_arrays(images, table, bands="r") for _ in range(2)]
-    with pytest.warns(UserWarning, match=r"rows of 2 sets are numbered from 0.*with_columns\(objid="):
+    with pytest.warns(UserWarning, match=r"rows of 2 sets were numbered for want of an id.*with_columns\(objid="):
         joined = ssl.CutoutSet.concatenate(numbered)
     assert [len(part) % 2 for part in joined.split((0.5, 0.5))] == [0, 0], "equal ids stay together"
     ssl.CutoutSet.concatenate([numbered[0], numbered[1].with_columns(objid=[10, 11, 12])])

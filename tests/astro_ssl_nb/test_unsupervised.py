@@ -162,14 +162,17 @@ def test_the_report_holds_what_its_parts_say():
     labels = LABELS[20:80]
     report = ssl.representation_report(features, labels, seeds=2)
     clusters = ssl.cluster_scores(features, labels, seeds=2)
+    clusters["nmi_lengths"] = ssl.cluster_scores(features, labels, seeds=2, lengths=True).nmi
     assert report == {
-        **{name: clusters[name].mean() for name in ("nmi", "ari")},
-        **{f"{name}_low": clusters[name].min() for name in ("nmi", "ari")},
-        **{f"{name}_high": clusters[name].max() for name in ("nmi", "ari")},
+        **{name: clusters[name].mean() for name in ("nmi", "nmi_lengths", "ari")},
+        **{f"{name}_low": clusters[name].min() for name in ("nmi", "nmi_lengths", "ari")},
+        **{f"{name}_high": clusters[name].max() for name in ("nmi", "nmi_lengths", "ari")},
         "silhouette": ssl.silhouette(features, labels),
         "precision_at_10": ssl.precision_at_k(features, labels, k=10),
     }
-    assert len(set(report.values())) == 8  # classes overlap here, or all would be 1
+    assert report["nmi"] != report["nmi_lengths"] and max(report.values()) < 1  # classes overlap here
+    table = ssl.score_table({"noise": report})
+    assert table.loc["noise", "precision at 10"] == f"{report['precision_at_10']:.3f}"
     assert report["nmi_low"] < report["nmi"] < report["nmi_high"], "each seed looks at other objects"
 
 
@@ -183,3 +186,14 @@ def test_features_that_cannot_be_scored_are_refused(score):
     features[5, 1] = np.nan
     with pytest.raises(ValueError, match="features of 1 of 200 objects are not finite"):
         score(features, flags)
+
+
+def test_an_unknown_label_is_no_class_of_a_score():
+    features, labels = noise(40, 3), np.ma.masked_equal(np.where(np.arange(40) < 4, "", LABELS[:40]), "")
+    for score in (ssl.cluster_scores, ssl.silhouette, ssl.precision_at_k):
+        with pytest.raises(ValueError, match="4 of 40 labels are unknown.*leave these objects out"):
+            score(features, labels)
+    with pytest.raises(ValueError, match="4 of 40 labels are unknown"):
+        ssl.labelled_subset(labels, 2, seed=0)
+    with pytest.raises(ValueError, match="4 of 40 labels are unknown"):
+        ssl.figures.plot_map(features[:, :2], labels)
