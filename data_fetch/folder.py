@@ -3,7 +3,8 @@
 While the work goes on, everything is in `.data_fetch/`: the request, the answers of the archive, the images so far and
 a journal with one line per field. The images of a field are on disk before its line is, and a later line of a field
 takes the place of an earlier one. `card.json` comes last, and only with it is the folder a CutoutSet. `.data_fetch/`
-stays while there are objects whose frame may be had another time.
+stays while there are objects whose frame may be had another time. As long as there is a journal, what it lists may not
+be in the set yet.
 """
 
 import hashlib
@@ -55,8 +56,7 @@ class WorkFolder:
     @property
     def complete(self):
         """Whether there is nothing left to do here."""
-        there = all((self.out / name).exists() for name in FILES)
-        return there and not any(line["again"] for line in self._read_journal().values())
+        return all((self.out / name).exists() for name in FILES) and not self._journal.exists()
 
     @contextmanager
     def locked(self):
@@ -223,15 +223,17 @@ class WorkFolder:
         return count
 
     def clear(self):
-        """Remove what a complete set does not need."""
-        if self.complete:
+        """Remove the work, unless another run may find what is missing."""
+        if not any(line["again"] for line in self._read_journal().values()):
+            self._journal.unlink(missing_ok=True)  # before the images that it counts
             shutil.rmtree(self._work, ignore_errors=True)
 
     def clear_leftovers(self):
         """Remove what a run left that was killed when its set was complete, unless another process does so now."""
         if self._work.exists():
             with suppress(FetchError), self.locked():  # where nothing can be written, it may stay
-                self.clear()
+                if self.complete:
+                    self.clear()
 
 
 def _digest(catalogue):

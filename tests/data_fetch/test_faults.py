@@ -208,6 +208,24 @@ def test_run_goes_on_with_the_right_images_where_the_choice_of_objects_changed(
     assert len(asked) - len(set(asked)) <= CONNECTIONS, "nothing twice but what was under way when it was killed"
 
 
+@pytest.mark.parametrize("step", ["finish", "clear"])  # before the first of the new files, and behind the last
+def test_run_that_is_stopped_at_its_end_is_not_taken_for_complete(step, server, undisturbed, tmp_path, monkeypatch):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "set"
+    server.faults.append(always("frame", Fault(403), FIRST_FRAME))
+    fetch(server, out)
+    server.faults.clear()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(WorkFolder, step, kill)
+        fetch(server, out)
+    server.log.clear()
+    fetch(server, out)
+    assert server.log == [], "what it fetched is kept"
+    assert_same(out, undisturbed)
+
+
 def test_set_with_fewer_images_than_objects_is_never_written(server, tmp_path):
     server.faults.append(always("frame", Fault(500), FIRST_FRAME))
     fetch(server, tmp_path / "set")
