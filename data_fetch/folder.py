@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -125,15 +126,15 @@ class WorkFolder:
             self._journal.unlink(missing_ok=True)
             self._images.unlink(missing_ok=True)
         write_atomically(path, json.dumps({"request": self.request, "objects": objects}).encode())
-        with open(self._images, "ab") as images, open(self._journal, "ab") as journal:
-            # What a killed run wrote beyond the last whole line of the journal is done again.
-            lines = self._read_journal(images.tell() // self._bytes)
+        with open(self._images, "a+b") as images, open(self._journal, "ab") as journal:
+            # What a killed run wrote beyond the last whole line of the journal, or is damaged since, is done again.
+            lines = self._read_journal(images)
             journal.truncate(max((line["end"] for line in lines.values()), default=0))
             images.truncate(self._bytes * max((line["first"] + line["kept"] for line in lines.values()), default=0))
         return {number: line for number, line in lines.items() if not line["again"]}
 
-    def _read_journal(self, rows=np.inf):
-        """The last line of each field, if its images are among the first `rows`; and where both are."""
+    def _read_journal(self, images=None):
+        """The last line of each field, and where it and its images are; given these, up to the first that are bad."""
         lines, first, end = {}, 0, 0
         texts = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else ()
         for number, text in enumerate(texts, 1):
@@ -141,15 +142,24 @@ class WorkFolder:
                 break
             try:
                 line = json.loads(text)
-                line = {name: line[name] for name in ("field", "kept", "missing", "again")}
+                # An older version wrote no checksum.
+                line = {name: line[name] for name in ("field", "kept", "missing", "again")} | {"crc": line.get("crc")}
             except (ValueError, KeyError, TypeError) as error:
                 raise self._damaged(f"line {number} of {self._journal} is damaged ({text[:40]!r})") from error
-            if first + line["kept"] > rows:
+            line |= {"first": first, "end": end + len(text)}
+            if images is not None and self._images_of(line, images) is None:
                 break
-            end += len(text)
-            lines[line["field"]] = {**line, "first": first, "end": end}
+            end = line["end"]
+            lines[line["field"]] = line
             first += line["kept"]
         return lines
+
+    def _images_of(self, line, images):
+        """The bytes of the images that a line of the journal counts; None if they are not what was written."""
+        images.seek(line["first"] * self._bytes)
+        content = images.read(line["kept"] * self._bytes)
+        whole = len(content) == line["kept"] * self._bytes and line["crc"] in (None, zlib.crc32(content))
+        return content if whole else None
 
     def _damaged(self, what):
         # Without its work, a set with a card counts as complete, and what is missing is never tried again.
@@ -172,9 +182,10 @@ class WorkFolder:
         again : bool
             Whether another run may find what is missing.
         """
-        line = {"field": number, "kept": len(images), "missing": missing, "again": again}
+        pixels = np.ascontiguousarray(images, dtype="<f4").data
+        line = {"field": number, "kept": len(images), "missing": missing, "again": again, "crc": zlib.crc32(pixels)}
         for path, content in (
-            (self._images, np.ascontiguousarray(images, dtype="<f4").data),
+            (self._images, pixels),
             (self._journal, json.dumps(line).encode() + b"\n"),
         ):
             with open(path, "ab") as file:
@@ -188,7 +199,7 @@ class WorkFolder:
         Raises
         ------
         FetchError
-            If there are more or fewer images than rows in the catalogue.
+            If there are more or fewer images than rows in the catalogue, or images are not what was written.
         """
         count = self._write_images(self._work / "images.npy")
         if count != len(catalogue):
@@ -216,8 +227,13 @@ class WorkFolder:
         with open(self._images, "rb") as source, open(path, "wb") as images:
             np.lib.format.write_array_header_1_0(images, header)
             for line in lines:
-                source.seek(line["first"] * self._bytes)
-                images.write(source.read(line["kept"] * self._bytes))
+                content = self._images_of(line, source)
+                if content is None:
+                    raise FetchError(
+                        f"{self._images} was damaged since field {line['field']} was written to it: check the disk, "
+                        "then run the same command again; frames are kept elsewhere, and are not fetched again"
+                    )
+                images.write(content)
             images.flush()
             os.fsync(images.fileno())
         return count
