@@ -9,6 +9,7 @@ from data_fetch.transport import ArchiveError, BusyError
 
 ID_COLUMNS = ("objID", "specObjID", "bestObjID", "fieldID")
 NEVER_NULL = ("objID", "ra", "dec", "run", "rerun", "camcol", "field")
+ANGLES = {"ra": (0, 360), "dec": (-90, 90)}  # degrees
 THROTTLED = "queries allowed per minute"  # SkyServer says so with status 200, in a table
 THROTTLE_WAIT = 60  # seconds; it counts by the minute
 
@@ -37,7 +38,8 @@ def read_answer(text, columns=None, *, max_rows=500_000, believe=True):
     Raises
     ------
     AnswerError
-        If this is no table, must not be believed, or has text in a column of numbers.
+        If this is no table, must not be believed, has text in a column of numbers, or rows without an id, a place on
+        the sky or a frame.
     BusyError
         If the server has been asked too often.
     TooManyRows
@@ -78,17 +80,28 @@ def read_answer(text, columns=None, *, max_rows=500_000, believe=True):
         raise ArchiveError(f"answered without the columns {', '.join(absent)}: {start!r}")
     for name, kind in columns.items():
         try:
-            table[name].astype(kind)
-        except (TypeError, ValueError) as error:
+            with np.errstate(invalid="ignore"):  # a value that is not finite is looked at below
+                table[name].astype(kind)
+        except (TypeError, ValueError, OverflowError) as error:
             raise AnswerError(f"answered a column {name} whose values are not all numbers ({error})") from error
     if len(table) >= max_rows:
         raise TooManyRows(f"answered {len(table)} rows, which is where it cuts answers off: ask for less at a time")
     for name in table.colnames:
-        mask = np.ma.getmaskarray(table[name])
-        if name in columns and name in NEVER_NULL and mask.any():
-            raise AnswerError(f"answered {mask.sum()} rows without {name}")
         # A column of whole numbers looks like integers; ids are unsigned.
         if table[name].dtype.kind in "fi" and np.isin(table[name], SENTINELS).any():
-            mask = mask | np.isin(np.ma.getdata(table[name]), SENTINELS)
+            mask = np.ma.getmaskarray(table[name]) | np.isin(np.ma.getdata(table[name]), SENTINELS)
             table[name] = np.ma.MaskedArray(np.ma.getdata(table[name]), mask)
+        if name in columns and name in NEVER_NULL:
+            _check_known(table[name], name)
     return table
+
+
+def _check_known(column, name):
+    mask = np.ma.getmaskarray(column)
+    if mask.any():
+        raise AnswerError(f"answered {mask.sum()} rows without {name}")
+    low, high = ANGLES.get(name, (-np.inf, np.inf))
+    numbers = np.asarray(column, float)
+    wrong = ~(np.isfinite(numbers) & (low <= numbers) & (numbers <= high))
+    if wrong.any():
+        raise AnswerError(f"answered {wrong.sum()} rows whose {name} cannot be, the first is {column[wrong][0]}")

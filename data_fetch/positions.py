@@ -7,13 +7,13 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table, hstack, unique, vstack
 from tqdm import tqdm
 
-from astro_ssl_nb.columns import as_floats
+from astro_ssl_nb.columns import as_floats, unknown_values
+from data_fetch.answers import AnswerError
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_types, in_hash_order, margin, our_columns
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
-from data_fetch.transport import ArchiveError
 
 EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74
 CHARACTERS = 25  # of a position in SQL, at most
@@ -76,26 +76,41 @@ def efigi(archive, types, folder=None):
     -------
     astropy.table.Table
         `ra`, `dec` (deg), `class`, `t_type` and, where the table has them, the name and the bounds of T.
+
+    Raises
+    ------
+    ArchiveError
+        If VizieR cannot be reached, or what it answers is not this catalogue.
     """
-    tables = archive.vizier(EFIGI, folder=folder)
+    galaxies = _typed_galaxies(archive.vizier(EFIGI, check=_typed_galaxies, folder=folder))
+    galaxies = galaxies[np.isin(galaxies["t_type"], list(types))]
+    galaxies["class"] = [types[t_type] for t_type in galaxies["t_type"]]
+    return galaxies
+
+
+def _typed_galaxies(tables):
+    """What `efigi` makes of the tables, of all types; an AnswerError if they are not of EFIGI."""
     needed = {"RAJ2000", "DEJ2000", "T"}
     fitting = [table for table in tables if needed <= set(table.colnames)]
     if not fitting:
         had = "; ".join(f"{', '.join(table.colnames)}" for table in tables)
-        raise ArchiveError(f"VizieR's {EFIGI} has no table with {', '.join(sorted(needed))}, only: {had or 'none'}")
+        raise AnswerError(f"has no table with {', '.join(sorted(needed))}, only: {had or 'none'}")
     # The catalogue may have other tables with these columns.
     found = next((table for table in fitting if table.meta.get("name", "").endswith("/efigi")), fitting[0])
     for name in sorted(needed):
-        found = found[~np.ma.getmaskarray(np.ma.asarray(found[name]))]
+        found = found[~unknown_values(found[name])]
+    if not len(found):
+        raise AnswerError(f"has no galaxy with {', '.join(sorted(needed))}")
     # VizieR may send hours and degrees as text.
     text = found["RAJ2000"].dtype.kind in "OUS"
-    where = SkyCoord(found["RAJ2000"], found["DEJ2000"], unit=(u.hourangle if text else u.deg, u.deg))
-    galaxies = Table({"ra": where.ra, "dec": where.dec, "t_type": np.asarray(found["T"], int)})
+    try:
+        where = SkyCoord(found["RAJ2000"], found["DEJ2000"], unit=(u.hourangle if text else u.deg, u.deg))
+        galaxies = Table({"ra": where.ra, "dec": where.dec, "t_type": np.asarray(found["T"], int)})
+    except (TypeError, ValueError, OverflowError, u.UnitsError) as error:
+        raise AnswerError(f"has galaxies whose place or type cannot be read: {error}") from error
     for theirs, ours in (("e_T", "t_type_low"), ("E_T", "t_type_high"), ("PGCname", "name")):
         if theirs in found.colnames:
             galaxies[ours] = found[theirs]
-    galaxies = galaxies[np.isin(galaxies["t_type"], list(types))]
-    galaxies["class"] = [types[t_type] for t_type in galaxies["t_type"]]
     return galaxies
 
 

@@ -1,5 +1,7 @@
 """The data sets beyond `sg` and `sgq`: mergers, Hubble types, a user's own positions and pictures."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -238,6 +240,30 @@ def test_galaxies_of_efigi_without_a_type_or_a_place_are_left_out(archive, monke
     monkeypatch.setattr(archive, "vizier", lambda *_, **__: [table])
     galaxies = efigi(archive, DATA_SETS["ef2"].types)
     assert list(galaxies["t_type"]) == [-5] and list(galaxies["class"]) == ["elliptical"] and galaxies["ra"][0] == 3
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (
+            lambda body: body.replace(b'name="T"', b'name="Type"'),
+            "has no table with DEJ2000, RAJ2000, T, only: PGCname",
+        ),
+        (lambda body: re.sub(rb"<DATA>.*?</DATA>", b"", body, flags=re.DOTALL), "has no galaxy with DEJ2000"),
+        (lambda body: re.sub(rb"(<FIELD[^>]*)unit=.deg.", rb'\1unit="km"', body), "place or type cannot be read"),
+    ],
+)
+def test_table_of_vizier_that_is_not_that_of_efigi_is_asked_for_again(spoil, words, mirror, tmp_path):
+    archive = data_fetch.Archive("small", mirror.url, f"{mirror.url}/sas", vizier_url=mirror.url, backoff=0)
+    whole = efigi(archive, DATA_SETS["efigi"].types, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    body = kept.read_bytes()
+    kept.write_bytes(spoil(body))  # as an older version kept it
+    mirror.faults["votable"] = (200, "text/xml", spoil(body))
+    with pytest.raises(data_fetch.ArchiveError, match=words):
+        efigi(archive, DATA_SETS["efigi"].types, tmp_path)
+    mirror.faults.clear()
+    assert list(efigi(archive, DATA_SETS["efigi"].types, tmp_path)["t_type"]) == list(whole["t_type"])
 
 
 def test_types_of_efigi_are_those_of_its_main_table(archive, monkeypatch):

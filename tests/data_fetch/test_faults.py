@@ -99,6 +99,12 @@ SQL = {
     "half of the last line": Fault(body=lambda true: true[:-9]),
     "text for a number": Fault(body=lambda true: true.replace(b"17.5", b"bright")),
     "rows without an id": Fault(body=lambda true: re.sub(rb"\n\d{10,}", b"\nnull", true)),
+    "an id below zero": Fault(body=lambda true: re.sub(rb"\n\d{10,}", b"\n-1", true, count=1)),
+    "a run without end": Fault(body=lambda true: true.replace(b",9201,", b"," + 20 * b"9" + b",", 1)),
+    "a run that is not known": Fault(body=lambda true: true.replace(b",9201,", b",-9999,", 1)),
+    "a run that is no number": Fault(body=lambda true: true.replace(b",9201,", b",nan,", 1)),
+    "a place that is not known": Fault(body=lambda true: re.sub(rb"(\n\d{10,}),[^,]+,", rb"\1,-9999,", true, count=1)),
+    "a place beyond the pole": Fault(body=lambda true: re.sub(rb"(\n\d{10,},[^,]+),[^,]+", rb"\1,95.0", true, count=1)),
 }
 PASSING = [
     *(pytest.param("frame", fault, id=f"{name} for a frame") for name, fault in (ANY | FRAME).items()),

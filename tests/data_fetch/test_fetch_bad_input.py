@@ -161,7 +161,12 @@ def test_frames_of_addresses_that_look_alike_are_kept_apart(tmp_path):
 @pytest.mark.parametrize(
     "body, words",
     [
-        (b'<INFO name="QUERY_STATUS" value="ERROR">out of order</INFO>', "message instead of tables: 'out of order'"),
+        (b'<INFO name="QUERY_STATUS" value="ERROR">out of order</INFO>', "message instead of .* ERROR: 'out of order'"),
+        (
+            b'<INFO name="QUERY_STATUS" value="OK"/><TABLE><FIELD name="T" datatype="int"/><DATA><TABLEDATA><TR><TD>1'
+            b'</TD></TR></TABLEDATA></DATA></TABLE><INFO name="QUERY_STATUS" value="OVERFLOW">truncated result</INFO>',
+            "message instead of whole tables: OVERFLOW: 'truncated result'",
+        ),
         (b"", "a VOTable without a table"),
     ],
 )
