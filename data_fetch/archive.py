@@ -227,7 +227,7 @@ class Archive:
         name = f"frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
         return Path(folder) / f"{archive}-dr{self.release}" / str(rerun) / str(run) / str(camcol) / name
 
-    def read_frame(self, run, camcol, field, band, folder, *, rerun=301, stop=None):
+    def read_frame(self, run, camcol, field, band, folder, *, rerun=301, objects=None, stop=None):
         """Fetch one frame unless it is in `folder` already, and return the `Frame`.
 
         Parameters
@@ -235,6 +235,8 @@ class Archive:
         run, camcol, field, rerun : int
         band : str
         folder : path-like
+        objects : (array, array), optional
+            Right ascensions and declinations (deg) of objects in it: a frame that is far from all is not believed.
         stop : threading.Event, optional
             Set when nobody wants the frame any more: then nothing is asked or waited for.
 
@@ -248,19 +250,25 @@ class Archive:
         which = {"run": run, "camcol": camcol, "field": field, "band": band}
         url = self.frame_url(run, camcol, field, band, rerun=rerun)
 
-        def check(body, same):
+        def read(body):
             frame = Frame.decode(body, **which)
+            if objects is not None:
+                frame.check_near(*objects)
+            return frame
+
+        def check(body, same):
+            frame = read(body)
             # Frames have no such pixels. If the archive insists, only the objects around them are lost.
             if not frame.finite and not same:
                 raise FrameError("holds pixels that are not finite")
             return body, frame
 
-        read = body_reader(MOST_FRAME, PATIENCE * self.timeout, stop)
+        limited = body_reader(MOST_FRAME, PATIENCE * self.timeout, stop)
 
         def send():
             with self._frame_turns:
                 check_wanted(stop)
-                return self._frames.get(url, timeout=(15, self.timeout), hooks={"response": read})
+                return self._frames.get(url, timeout=(15, self.timeout), hooks={"response": limited})
 
         def fetch():
             try:
@@ -272,7 +280,7 @@ class Archive:
                 raise FrameError(f"{url} {reason}{advice}", again=again) from error
 
         path = self.frame_path(run, camcol, field, band, folder, rerun=rerun)
-        return _kept_or_fetched(path, lambda body: Frame.decode(body, **which), fetch)
+        return _kept_or_fetched(path, read, fetch)
 
 
 class _Vizier(VizierClass):

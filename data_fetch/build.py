@@ -237,7 +237,7 @@ def _cut_frame(archive, frames, which, ra, dec, size, stop):
     path = archive.frame_path(**which, folder=frames)
     kept = path.exists()
     try:
-        frame = archive.read_frame(**which, folder=frames, stop=stop)
+        frame = archive.read_frame(**which, folder=frames, objects=(ra, dec), stop=stop)
     except FrameError as error:
         images = np.full((len(ra), size, size), np.nan, np.float32)
         return _Cut(images, dict.fromkeys(range(len(ra)), str(error)), error.again)

@@ -1,6 +1,7 @@
 """SDSS frames to cutouts: one WCS call a frame, one slice an object."""
 
 import bz2
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from astropy.wcs import WCS
 PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
 MOST_UNPACKED = 64_000_000  # bytes; a frame has 12.5 million, and a few kB of bz2 can unpack to many GB
 MOST_STREAMS = 16  # of bz2 in a file: bzip2 makes one, a parallel one 14 of a frame, and each costs a copy of the rest
+NEAR = 200  # pixels outside a frame; an object of a field is inside in r, and the bands are a few pixels apart
 HDUS = 4  # image, calibration, sky, astrometry
 FRAME_SHAPE = (1489, 2048)  # rows, columns of a corrected frame
 BANDS = "ugriz"
@@ -88,17 +90,25 @@ class Frame:
             raise FrameError(f"holds an image of shape {shape}, a frame has {FRAME_SHAPE}")
         if count < HDUS:
             raise FrameError(f"holds {count} HDUs, a frame has {HDUS}: it is not whole")
-        found = tuple(header.get(card) for card in ("RUN", "CAMCOL", "FILTER"))
+        try:
+            cards = {name: header.get(name) for name in ("RUN", "CAMCOL", "FILTER", "FRAME", *WCS_CARDS)}
+        except Exception as error:  # a card is parsed only here, and what is none may raise anything
+            raise FrameError(f"has a header that cannot be read: {error}") from error
+        found = tuple(cards[name] for name in ("RUN", "CAMCOL", "FILTER"))
         if found != (run, camcol, band):
             raise FrameError(f"holds run, camcol, band {found}, asked for {(run, camcol, band)}")
         # FRAME counts rows of the camera: a field passes the filters r, i, u, z, g one after the other.
-        if header.get("FRAME") not in (field, field + FILTER_DELAY[band]):
-            raise FrameError(f"holds frame {header.get('FRAME')} of the run, asked for field {field} in {band}")
+        if cards["FRAME"] not in (field, field + FILTER_DELAY[band]):
+            raise FrameError(f"holds frame {cards['FRAME']} of the run, asked for field {field} in {band}")
+        for name in WCS_CARDS:
+            text = name.startswith(("CTYPE", "CUNIT"))
+            if not (isinstance(cards[name], str) if text else _is_number(cards[name])):
+                raise FrameError(f"has no astrometry that can be used: {name} is {cards[name]!r}")
         # Only these, because WCS warns about old names of other keywords in every frame.
         try:
-            wcs = WCS({card: header[card] for card in WCS_CARDS})
+            wcs = WCS({name: cards[name] for name in WCS_CARDS})
             wcs.wcs.set()
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise FrameError(f"has no astrometry that can be used: {error}") from error
         return cls(data, wcs)
 
@@ -106,6 +116,28 @@ class Frame:
     def finite(self):
         """Whether every pixel is a number; in the frames of SDSS it is."""
         return bool(np.isfinite(self.data).all())
+
+    def check_near(self, ra, dec):
+        """Check that the frame is where objects are that the catalogue has in it.
+
+        Parameters
+        ----------
+        ra, dec : array of shape (N,)
+            ICRS, degrees.
+
+        Raises
+        ------
+        FrameError
+            If all of them are far from it.
+        """
+        rows, columns = self.data.shape
+        x, y = self.wcs.wcs_world2pix(ra, dec, 0)
+        if not ((-NEAR < x) & (x < columns + NEAR) & (-NEAR < y) & (y < rows + NEAR)).any():
+            middle = "{:.4f}, {:.4f}".format(*map(float, self.wcs.wcs_pix2world(columns / 2, rows / 2, 0)))
+            raise FrameError(
+                f"has its middle at {middle}, far from the {len(ra)} objects that the catalogue has in it, the first "
+                f"at {ra[0]:.4f}, {dec[0]:.4f}"
+            )
 
     def cutouts(self, ra, dec, size):
         """Cut squares around positions; the centre of each is within half a pixel of its position.
@@ -135,6 +167,10 @@ class Frame:
         finite = np.isfinite(images).all(axis=(1, 2))
         reasons = np.where(inside, "pixels that are not finite", "the cutout leaves the frame")
         return images, {int(row): str(reasons[row]) for row in np.flatnonzero(~finite)}
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _unpack(packed):

@@ -193,7 +193,7 @@ def _failure(url, error):
 def _seconds_to_wait(retry, busy):
     try:
         asked = None if busy is None else retry.get_retry_after(busy)
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):  # a date beyond the calendar, a number of too many digits
         asked = None
     if asked is not None and asked > LONGEST_WAIT:
         raise RequestError(f"answered HTTP {busy.status_code} and asks to wait more than {LONGEST_WAIT} seconds")

@@ -71,6 +71,21 @@ def no_astrometry(hdus):
     del hdus[0].header["CD1_1"]
 
 
+def far_away(hdus):
+    hdus[0].header["CRVAL1"] = 1.0
+
+
+def card(name, value):
+    """A frame with a card that is not as FITS has it."""
+
+    def body(true):
+        raw = bz2.decompress(true)
+        start = raw.index(f"{name:<8}=".encode())
+        return bz2.compress(raw[:start] + f"{name:<8}= {value}".ljust(80).encode() + raw[start + 80 :], 1)
+
+    return Fault(body=body)
+
+
 ANY = {
     "an HTML page with status 200": Fault(body=HTML),
     "zero bytes": Fault(),
@@ -81,6 +96,8 @@ FRAME = {
     "503 with Retry-After": Fault(503, (("Retry-After", "0"),)),
     "429": Fault(429, (("Retry-After", "0"),)),
     "a Retry-After that is no date": Fault(503, (("Retry-After", "soon"),)),
+    "a Retry-After beyond the calendar": Fault(429, (("Retry-After", "Fri, 31 Dec 99999 23:59:59 GMT"),)),
+    "a Retry-After of too many digits": Fault(503, (("Retry-After", "9" * 5000),)),
     "a body that breaks off": Fault(body=lambda true: true, cut=60),
 }
 TRANSPORT = [*ANY.values(), *FRAME.values()]
@@ -92,6 +109,11 @@ FRAME |= {
     "a frame without an image": spoiled(no_image),
     "a frame without its sky": spoiled(no_sky),
     "a frame without its astrometry": spoiled(no_astrometry),
+    "a frame whose astrometry is no number": card("CRVAL1", "NaN"),
+    "a frame whose astrometry is text": card("CD1_1", "'abc'"),
+    "a frame whose astrometry is empty": card("CRPIX1", ""),
+    "a frame whose run is no number": card("RUN", "INF"),
+    "a frame of another place": spoiled(far_away),
     "another frame": Fault(body=lambda true: frame_bytes(1, "g")),
 }
 SQL = {
@@ -151,6 +173,8 @@ def test_stalled_query_is_given_up_and_sent_again(server, undisturbed, tmp_path)
         (Fault(503, (("Retry-After", "0"),)), 6, "HTTP 503"),
         (Fault(503, (("Retry-After", "86400"),)), 1, "asks to wait more than 600 seconds"),
         (spoiled(set_nan), 2, "not finite"),
+        (card("CRVAL1", "NaN"), 3, "header that cannot be read"),
+        (spoiled(far_away), 3, "far from the 6 objects that the catalogue has in it"),
     ],
 )
 def test_lasting_fault_is_listed_and_the_rest_completes(fault, times, reason, server, undisturbed, tmp_path):
@@ -178,6 +202,15 @@ def test_lasting_fault_is_listed_and_the_rest_completes(fault, times, reason, se
     assert len(server.log) == passing and server.asked("sql") == []
     if passing:
         assert_same(out, undisturbed)
+
+
+def test_kept_frame_of_another_place_is_fetched_again(server, undisturbed, tmp_path):
+    path = client(server).frame_path(9201, 1, 3, "r", tmp_path / "frames")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(frame_bytes(3, "r", far_away))
+    fetch(server, tmp_path / "set")
+    assert_same(tmp_path / "set", undisturbed)
+    assert path.read_bytes() == frame_bytes(3, "r")
 
 
 def test_archive_that_breaks_down_is_left_alone_and_goes_on_later(server, undisturbed, tmp_path):
