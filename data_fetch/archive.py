@@ -28,12 +28,14 @@ from data_fetch.transport import (
     body_reader,
     check_wanted,
     limited_adapter,
+    time_limit,
 )
 
 VIZIER = "https://vizier.cds.unistra.fr"
 MAX_QUERY = 1500  # characters of SQL: it travels in a GET request, whose length the server limits
 MOST_FRAME, MOST_TABLE = 64e6, 1e9  # bytes of an answer: a packed frame has 3.4e6, 500,000 rows half of the other
-# An answer may take this many times as long as a silence. A frame in ten minutes is 6 kB/s: slower, no set gets done.
+# A frame may take this many times as long as a silence: in ten minutes it is 6 kB/s, and slower no set gets done. SQL
+# may take as long before its answer begins, and once more until its end.
 PATIENCE = 10
 # HTTP statuses that will be the same tomorrow; 403 is also what a server says that has had enough of us for today.
 NOT_THERE = (404, 410)
@@ -61,8 +63,8 @@ class Archive:
     max_rows : int, default=500000
         Where the server cuts an answer to SQL off without saying so.
     timeout : float, default=60
-        Seconds of silence after which a request for a frame is given up; SQL may take ten times as long. An answer that
-        keeps coming is given up after ten times as long.
+        Seconds of silence after which a request for a frame is given up; SQL may take ten times as long. A frame that
+        is not whole after ten times as long, or a table after twenty times, is given up.
     backoff : float, default=0.5
         Seconds: after a failure, waits 0, 2, 4, 8, ... times as long before asking again, unless the server says how
         long. More is kinder to an archive that is slow to recover.
@@ -99,7 +101,7 @@ class Archive:
                 session.mount(scheme, adapter)
             if session is not self._frames:
                 # Before a hook of astroquery, which looks at the body.
-                session.hooks["response"].insert(0, body_reader(MOST_TABLE, PATIENCE * self.timeout))
+                session.hooks["response"].insert(0, body_reader(MOST_TABLE))
         self._turn, self._next_query = threading.Lock(), 0.0
         # Threads wait here and not for the pool of connections, from which nothing could call them back.
         self._frame_turns = threading.BoundedSemaphore(CONNECTIONS)
@@ -159,7 +161,11 @@ class Archive:
         time.sleep(max(0.0, self._next_query - time.monotonic()))
         try:
             # A query may run for ten minutes on SkyServer. Its cache would keep an error page for a week.
-            with _astroquery, conf.set_temp("skyserver_baseurl", self.skyserver):
+            with (
+                _astroquery,
+                conf.set_temp("skyserver_baseurl", self.skyserver),
+                time_limit(2 * PATIENCE * self.timeout),
+            ):
                 return self._sdss.query_sql_async(
                     sql, timeout=(15, PATIENCE * self.timeout), data_release=self.release, cache=False
                 )
@@ -193,7 +199,7 @@ class Archive:
 
         def send():
             # astroquery's cache would keep an error page for a week.
-            with _astroquery, cache_conf.set_temp("cache_active", False):
+            with _astroquery, cache_conf.set_temp("cache_active", False), time_limit(2 * PATIENCE * self.timeout):
                 return self._vizier.get_catalogs_async(catalogue)
 
         def read(body):
@@ -263,12 +269,13 @@ class Archive:
                 raise FrameError("holds pixels that are not finite")
             return body, frame
 
-        limited = body_reader(MOST_FRAME, PATIENCE * self.timeout, stop)
+        hooks = {"response": body_reader(MOST_FRAME)}
 
         def send():
             with self._frame_turns:
                 check_wanted(stop)
-                return self._frames.get(url, timeout=(15, self.timeout), hooks={"response": limited})
+                with time_limit(PATIENCE * self.timeout, stop):
+                    return self._frames.get(url, timeout=(15, self.timeout), hooks=hooks)
 
         def fetch():
             try:

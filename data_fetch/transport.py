@@ -1,17 +1,25 @@
 """Asking a server politely, until its answer can be used or it has had its chances."""
 
+import http.client
+import io
 import json
+import socket
+import threading
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
-from urllib3.util import Retry
+from urllib3.util import Retry, wait_for_read
 
 CONNECTIONS = 4
 REDIRECTS = 5  # more than a mirror that moved has; a server that sends us in a circle is left soon
 MOST_SAID = 300  # characters of a server's reason that an error repeats
+LOOK_UP = 0.2  # seconds of silence after which a read looks whether anybody still wants the answer
 LONGEST_WAIT = 600  # seconds; a server that asks for more is better tried on another day
 # Six attempts at a busy server or one that is away for a moment, three at one that sends rubbish.
 RETRY = Retry(total=5, other=2, status_forcelist=(429, 502, 503, 504))
@@ -49,32 +57,110 @@ class BusyError(Exception):
         self.seconds = seconds
 
 
-def limited_adapter():
-    """An adapter for sessions that together must not open more than CONNECTIONS to a host.
+@dataclass(frozen=True)
+class _Limits:
+    deadline: float
+    seconds: float
+    stop: threading.Event | None
 
-    A pool that blocks is what keeps to the limit, whatever the number of threads. Retries are left to `ask`, which can
-    also see whether an answer is any good.
-    """
-    return HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=0, pool_block=True)
+    def check(self):
+        check_wanted(self.stop)
+        if time.monotonic() > self.deadline:
+            raise RequestError(f"took more than {self.seconds:g} seconds to send its answer")
 
 
-def body_reader(most, seconds, stop=None):
-    """A response hook of requests that gives up a body that is too long or takes too long with a RequestError.
+# Between the code that sends a request and the file that reads its answer are requests and urllib3.
+_limits: ContextVar[_Limits | None] = ContextVar("limits", default=None)
+
+
+@contextmanager
+def time_limit(seconds, stop=None):
+    """Have a request that is sent in this block, by a session with a `limited_adapter`, end with a RequestError.
 
     A time limit for silence alone is none for a server that sends a byte a minute.
 
     Parameters
     ----------
+    seconds : float
+        From here to the end of the answer: headers, redirects, body and what is behind it.
+    stop : threading.Event, optional
+        Once it is set nothing more is waited for or read.
+    """
+    token = _limits.set(_Limits(time.monotonic() + seconds, seconds, stop))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+class _LimitedFile(io.RawIOBase):
+    """What comes from a socket, until a limit is reached."""
+
+    def __init__(self, raw, sock, limits):
+        self._raw, self._socket, self._limits = raw, sock, limits
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        silent, patience = time.monotonic(), self._socket.gettimeout()
+        # A proxy's TLS within TLS keeps what came where nobody can look; there only the silence has its limit.
+        while isinstance(self._socket, socket.socket) and not self._ready():
+            self._limits.check()
+            if patience is not None and time.monotonic() - silent > patience:
+                raise TimeoutError("timed out")
+        self._limits.check()
+        return self._raw.readinto(buffer)
+
+    def _ready(self):
+        unpacked = getattr(self._socket, "pending", int)()  # what TLS has read already
+        return unpacked or wait_for_read(self._socket, LOOK_UP)
+
+    def close(self):
+        self._raw.close()
+        super().close()
+
+
+class _LimitedResponse(http.client.HTTPResponse):
+    def __init__(self, sock, *args, **options):
+        super().__init__(sock, *args, **options)
+        limits = _limits.get()
+        if limits is not None:
+            self.fp = io.BufferedReader(_LimitedFile(self.fp.detach(), sock, limits))
+
+
+class _Limited:
+    response_class = _LimitedResponse
+
+
+class _Adapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *args, **options):
+        pool = super().get_connection_with_tls_context(*args, **options)
+        if not issubclass(pool.ConnectionCls, _Limited):
+            pool.ConnectionCls = type("LimitedConnection", (_Limited, pool.ConnectionCls), {})
+        return pool
+
+
+def limited_adapter():
+    """An adapter for sessions that together must not open more than CONNECTIONS to a host, and keep to a `time_limit`.
+
+    A pool that blocks is what keeps to the limit, whatever the number of threads. Retries are left to `ask`, which can
+    also see whether an answer is any good.
+    """
+    return _Adapter(CONNECTIONS, CONNECTIONS, max_retries=0, pool_block=True)
+
+
+def body_reader(most):
+    """A response hook of requests that gives up a body that is too long with a RequestError.
+
+    Parameters
+    ----------
     most : float
         Bytes of a body, unpacked if the server packed it.
-    seconds : float
-        From the end of the headers to the end of the body.
-    stop : threading.Event, optional
-        Once it is set nothing more is read.
     """
 
     def read(response, **_):
-        deadline, parts, size = time.monotonic() + seconds, [], 0
+        parts, size = [], 0
         try:
             # read1 gives what has come so far; read would wait for all that it was asked for.
             while part := response.raw.read1(1 << 16, decode_content=True):
@@ -82,9 +168,6 @@ def body_reader(most, seconds, stop=None):
                 size += len(part)
                 if size > most:
                     raise RequestError(f"sent more than {most / 1e6:,.0f} MB")
-                if time.monotonic() > deadline:
-                    raise RequestError(f"took more than {seconds:g} seconds to send its answer")
-                check_wanted(stop)
         except BaseException:
             response.close()  # gives the connection back to the pool, which would else run out of them
             raise

@@ -26,6 +26,16 @@ FIELDS, OBJECTS = 6, 6  # fields of run 9201, and objects in each
 RUN = 9201
 
 
+_OK, _CHUNKED = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+DRIPS = {  # what comes first, and what comes again and again
+    "drip": (_OK + b"Content-Length: 1000000\r\n\r\n", b"."),
+    "drip a header": (_OK + b"X-Slow: ", b"."),
+    "drip 100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "drip an extension": (_CHUNKED + b"3;", b"."),
+    "drip trailers": (_CHUNKED + b"3\r\nabc\r\n0\r\n", b"X-Slow: a\r\n"),
+}
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is sent instead of an answer.
@@ -36,8 +46,8 @@ class Fault:
         Of the answer; a body that is a function gets the true one.
     cut : int, optional
         Close the connection after this share (per cent) of the body.
-    act : {"reset", "stall", "drip"}, optional
-        Reset the connection at once, keep it without a word until the client hangs up, or send byte after byte until
+    act : {"reset", "stall"} or one of DRIPS, optional
+        Reset the connection at once, keep it without a word until the client hangs up, or send piece after piece until
         then.
     """
 
@@ -173,12 +183,11 @@ class FaultyArchive:
         if fault.act == "stall":
             select.select([handler.connection], [], [], 30)
             handler.close_connection = True
-        elif fault.act == "drip":
-            handler.send_response(200)
-            handler.send_header("Content-Length", "1000000")
-            handler.end_headers()
+        elif fault.act in DRIPS:
+            first, piece = DRIPS[fault.act]
+            handler.wfile.write(first)
             while not select.select([handler.connection], [], [], 0.02)[0]:
-                handler.wfile.write(b".")
+                handler.wfile.write(piece)
             handler.close_connection = True
         elif fault.act == "reset":
             # Closing with a linger time of zero sends RST instead of FIN.

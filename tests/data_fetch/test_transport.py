@@ -20,7 +20,7 @@ import data_fetch
 from data_fetch.answers import AnswerError
 from data_fetch.transport import CONNECTIONS, RequestError, ask
 
-from .faults import FIELDS, FIRST_FRAME, OBJECTS, REQUEST, Fault, frame_bytes
+from .faults import DRIPS, FIELDS, FIRST_FRAME, OBJECTS, REQUEST, Fault, frame_bytes
 
 REPOSITORY = Path(__file__).parents[2]
 FRAME = {"run": 9201, "camcol": 1, "field": 3, "band": "r"}
@@ -97,7 +97,7 @@ def test_answer_to_sql_that_leads_nowhere_stops_the_fetch_which_goes_on_later(wh
     "fault, limit, words",
     [
         (Fault(body=bytes(10_000)), ("MOST_TABLE", 1e3), "sent more than"),
-        (Fault(act="drip"), ("PATIENCE", 1 / 60), "took more than 0.5 seconds"),
+        *((Fault(act=act), ("PATIENCE", 1 / 600), "took more than 0.1 seconds") for act in DRIPS),
     ],
 )
 def test_sql_without_end_is_given_up(fault, limit, words, server, monkeypatch):
@@ -143,10 +143,11 @@ def test_answers_that_are_too_long_are_given_up_and_so_are_their_connections(ser
     assert "sent more than 1 MB" in Table.read(tmp_path / "set" / "missing.ecsv")["reason"][0]
 
 
-def test_answer_that_comes_byte_by_byte_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("data_fetch.archive.PATIENCE", 1 / 60)
-    server.faults.append(always(Fault(act="drip")))
-    with pytest.raises(data_fetch.FrameError, match="took more than 0.5 seconds"):
+@pytest.mark.parametrize("act", DRIPS)
+def test_answer_that_comes_byte_by_byte_is_given_up(act, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_fetch.archive.PATIENCE", 1 / 300)
+    server.faults.append(always(Fault(act=act)))
+    with pytest.raises(data_fetch.FrameError, match="took more than 0.1 seconds"):
         client(server).read_frame(**FRAME, folder=tmp_path)
 
 
@@ -197,10 +198,10 @@ def test_threads_that_wait_for_their_turn_send_nothing_after_the_end(server, tmp
     assert sum("the fetch has ended" in str(end) for end in ends) >= threads - CONNECTIONS
 
 
-def test_a_body_that_nobody_wants_any_more_is_not_read_to_its_end(server, tmp_path):
-    server.faults.append(always(Fault(act="drip")))
+@pytest.mark.parametrize("act", ["stall", *DRIPS])
+def test_an_answer_that_nobody_wants_any_more_is_not_read_to_its_end(act, server, tmp_path):
     stop, start = threading.Event(), time.monotonic()
-    threading.Timer(0.3, stop.set).start()
+    server.faults.append(lambda *_: stop.set() or Fault(act=act))
     with pytest.raises(data_fetch.FrameError, match="the fetch has ended"):
         client(server).read_frame(**FRAME, folder=tmp_path, stop=stop)
     assert time.monotonic() - start < 10
