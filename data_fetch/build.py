@@ -117,7 +117,8 @@ def fetch(
     Raises
     ------
     FetchError
-        If the request cannot be met, another process is filling the folder, or the disk is full.
+        If the request cannot be met, another process is filling the folder, the disk is full, or files of a complete
+        set have changed.
     ArchiveError
         If the archive fails. What was fetched is kept: the same call goes on from there.
     """
@@ -129,11 +130,12 @@ def fetch(
             with work.locked():
                 if not work.complete:  # another process may have done it meanwhile
                     return _fill(request, archive, work, _frames_folder(out, frames), executor, progress)
+        cutouts = work.open()
         work.clear_leftovers()
         if not (work.out / "README.md").exists():  # killed after the last byte of the data
             _describe(work.out)
         say(f"{out} is complete, and is what was asked for: nothing to fetch")
-        return astro_ssl_nb.CutoutSet.open(out)
+        return cutouts
 
 
 def _fill(request, archive, work, frames, executor, progress):

@@ -1,13 +1,12 @@
 """Is a data set still what was fetched?"""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet
-from astro_ssl_nb.files import file_digest
+from astro_ssl_nb.files import file_digest, read_json
 
 
 def verify(folder):
@@ -28,7 +27,7 @@ def verify(folder):
     'there is no CutoutSet at no/such/folder'
     """
     folder = Path(folder)
-    problems = list(_wrong_checksums(folder))
+    problems = list(wrong_files(folder))
     try:
         cutouts = CutoutSet.open(folder)
         problems += _inconsistencies(folder, cutouts)
@@ -39,19 +38,38 @@ def verify(folder):
     return problems
 
 
-def _wrong_checksums(folder):
+def wrong_files(folder, most=np.inf):
+    """Say which files of a fetched data set are not those that were written, and what to do.
+
+    Parameters
+    ----------
+    folder : Path
+    most : float
+        Bytes of a file; larger ones are not looked at.
+
+    Yields
+    ------
+    str
+        One sentence a file.
+    """
+    advice = f"remove {folder} and fetch it again by the command that made it; frames are kept elsewhere"
     try:
-        checksums = dict(json.loads((folder / "card.json").read_text())["checksums"])
+        checksums = dict(read_json(folder / "card.json")["checksums"])
     except FileNotFoundError:
         return  # opening the set says so
     except (KeyError, TypeError, ValueError):
-        yield f"{folder / 'card.json'} names no checksums: it is not of a whole set that was fetched, or damaged"
+        yield (
+            f"{folder / 'card.json'} names no checksums: it is not of a whole set that was fetched, or damaged. If it "
+            f"was fetched, {advice}"
+        )
         return
     for name, expected in checksums.items():
         path = folder / name
+        if path.is_file() and path.stat().st_size > most:
+            continue
         found = file_digest(path) if path.is_file() else "no such file"
         if found != expected:
-            yield f"{path} is not the file that was fetched (SHA-256 {found}, the card says {expected})"
+            yield f"{path} is not the file that was fetched (SHA-256 {found}, the card says {expected}): {advice}"
 
 
 def _inconsistencies(folder, cutouts):

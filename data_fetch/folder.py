@@ -22,7 +22,9 @@ from filelock import FileLock, Timeout
 from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import file_digest, flush, read_json, whole_file
 from astro_ssl_nb.set_files import FILES, write_card, write_catalogue
+from data_fetch.checks import wrong_files
 
+CHECKED = 1e9  # bytes of a file of a complete set whose checksum each fetch compares, which takes seconds beyond
 WORK = ".data_fetch"  # a name that no user gives: the folder is removed in the end
 
 
@@ -90,16 +92,21 @@ class WorkFolder:
     def _check_request(self):
         for card in (self.out / "card.json", self._work / "request.json"):
             if card.exists():
-                try:
-                    found = read_json(card)
-                except ValueError as error:
-                    raise FetchError(f"{error}: remove {self.out}, or choose another folder") from error
-                return self._compare(found)
+                return self._compare(self._read_card(card))
         found = self.out.iterdir() if self.out.is_dir() else ()
         # A README.md is never overwritten, and nothing that is written has a hidden name but the work.
         strangers = sorted(path.name for path in found if path.name != "README.md" and path.name[0] != ".")
         if strangers:
             raise FetchError(f"{self.out} holds {strangers[0]} and no data set: choose a new or an empty folder")
+
+    def _read_card(self, path):
+        try:
+            card = read_json(path)
+            if not (isinstance(card, dict) and isinstance(card.get("request") or {}, dict)):
+                raise ValueError(f"{path} is damaged, and not about a data set")
+        except ValueError as error:
+            raise FetchError(f"{error}: remove {self.out}, or choose another folder") from error
+        return card
 
     def _compare(self, card):
         if not card.get("request"):
@@ -121,7 +128,7 @@ class WorkFolder:
         self._bytes = 4 * int(np.prod(shape))
         self._shape = shape
         path, objects = self._work / "request.json", _digest(catalogue)
-        if path.exists() and read_json(path).get("objects") != objects:
+        if path.exists() and self._read_card(path).get("objects") != objects:
             (self.out / "card.json").unlink(missing_ok=True)  # with it and without a journal, the set is complete
             self._journal.unlink(missing_ok=True)
             self._images.unlink(missing_ok=True)
@@ -237,6 +244,21 @@ class WorkFolder:
             images.flush()
             os.fsync(images.fileno())
         return count
+
+    def open(self):
+        """The CutoutSet of a complete folder.
+
+        Raises
+        ------
+        FetchError
+            If its files are not those that were written: checksums are compared where that takes no time.
+        """
+        for problem in wrong_files(self.out, CHECKED):
+            raise FetchError(problem)
+        try:
+            return CutoutSet.open(self.out)
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
 
     def clear(self):
         """Remove the work, unless another run may find what is missing."""

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 
 import data_fetch
 from astro_ssl_nb.files import whole_file
+from data_fetch.folder import WORK
 
-from .faults import FIRST_FRAME, Fault, N, assert_same, once
+from .faults import FIRST_FRAME, Fault, N, assert_same, fetch, once
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "data_fetch", "pretext", "--n", str(N), "--bands", "gr", "--size", "16"]
@@ -100,6 +102,7 @@ def test_second_process_is_told_who_is_at_work_and_a_dead_one_is_no_obstacle(ser
     "name, damage, words",
     [
         ("images.npy", lambda b: b[:-1] + b"\x01", "images.npy is not the file that was fetched"),
+        ("images.npy", lambda b: b[:-1] + b"\x01", "and fetch it again by the command that made it"),
         ("images.npy", lambda b: b[:-4] + np.float32(np.nan).tobytes(), "1 images have pixels that are not finite"),
         ("images.npy", lambda b: b[:-100], "cannot be read as a CutoutSet"),
         ("catalogue.parquet", lambda b: b"", "catalogue.parquet is not the file that was fetched"),
@@ -121,6 +124,43 @@ def test_verify_says_what_is_wrong(name, damage, words, undisturbed, tmp_path, c
     assert done.returncode == 2 and words in done.err and "Traceback" not in done.err
     good = command("verify", undisturbed)
     assert good.returncode == 0 and "is as it was fetched" in good.out
+
+
+@pytest.mark.parametrize(
+    "name, damage, checked, words",
+    [
+        (
+            "images.npy",
+            lambda b: b[:-1] + b"\x01",
+            1e9,
+            "images.npy is not the file that was fetched .*: remove {out} and",
+        ),
+        ("catalogue.parquet", lambda b: b[:500], 1e9, "catalogue.parquet is not the file .*: remove {out} and"),
+        ("images.npy", lambda b: b[:-100], 0, "cannot be read as a CutoutSet: .*: remove {out} and run"),
+        ("card.json", lambda b: b.replace(b"checksums", b"sums"), 1e9, "names no checksums: .* remove {out} and"),
+        ("card.json", lambda b: b"[]", 1e9, "card.json is damaged, .*: remove {out}"),
+        ("card.json", lambda b: b'{"request": 3}', 1e9, "card.json is damaged, .*: remove {out}"),
+    ],
+)
+def test_complete_set_that_changed_is_not_called_complete(
+    name, damage, checked, words, server, undisturbed, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("data_fetch.folder.CHECKED", checked)
+    out = tmp_path / "set"
+    shutil.copytree(undisturbed, out)
+    assert len(fetch(server, out)) == N
+    (out / name).write_bytes(damage((undisturbed / name).read_bytes()))
+    with pytest.raises(data_fetch.FetchError, match=words.format(out=out)):
+        fetch(server, out)
+    assert server.log == []
+
+
+def test_damaged_request_of_an_unfinished_set_is_named_with_the_way_out(server, tmp_path):
+    server.faults.append(lambda kind, path, count: Fault(403) if FIRST_FRAME in path else None)
+    fetch(server, tmp_path / "set")
+    (tmp_path / "set" / WORK / "request.json").write_bytes(b"[]")
+    with pytest.raises(data_fetch.FetchError, match="request.json is damaged, .*: remove"):
+        fetch(server, tmp_path / "set")
 
 
 def test_set_without_a_request_can_be_verified(undisturbed, tmp_path):
