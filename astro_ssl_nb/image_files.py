@@ -1,5 +1,12 @@
 """Image files of one's own, FITS or pictures, as arrays of planes."""
 
+import bz2
+import gzip
+import math
+import re
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
+
 import numpy as np
 from astropy.io import fits
 from PIL import Image, ImageOps
@@ -9,6 +16,11 @@ FITS, PACKED = b"SIMPLE", (b"\x1f\x8b", b"BZh")
 # Pillow knows many more, and hands some to other programs (PostScript to Ghostscript): not with files of strangers.
 PICTURES = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
 KINDS = "FITS, JPEG, PNG, TIFF, WebP, GIF or BMP"
+MOST_PIXELS = 178_956_970  # of a FITS image: Pillow takes no larger pictures, and a kB of bz2 can hold many GB
+MOST_UNPACKED = 4 * MOST_PIXELS  # bytes of a packed FITS file
+IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+# A card of a FITS header has 80 bytes; astropy counts, by and by, to what the cards of these keywords say.
+CARD, COUNTS, NUMBER = 80, (b"NAXIS", b"ZNAXIS", b"TFIELDS"), re.compile(rb"= *\+?([0-9]{4,})")
 # What their names mostly end with.
 ENDINGS = {".fits", ".fit", ".fts", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"}
 
@@ -37,15 +49,16 @@ def read_image(path, size, crop):
     Raises
     ------
     ValueError
-        If `size` or `crop` is out of range, the file holds no such image, more than one picture, or colours of more
-        than 8 bits. Of a FITS file the first image with 2 or 3 axes is taken.
+        If `size` or `crop` is out of range, the file holds no such image, more than one picture, colours of more than
+        8 bits, or more than 178,956,970 pixels (a packed FITS file: more than 4 bytes for each of so many). Of a FITS
+        file the first image with 2 or 3 axes is taken.
     """
     check_size(size, crop)
     try:
         with open(path, "rb") as file:
             head = file.read(32)
         if head.startswith((FITS, *PACKED)):
-            return _resize_flux(_fits_planes(path), size, crop)
+            return _resize_flux(_fits_planes(path, head), size, crop)
         with Image.open(path, formats=PICTURES) as picture:
             # Behind a photograph, cameras hide smaller copies of it (MPO); other formats may hold anything.
             pictures = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
@@ -100,15 +113,57 @@ def check_alike(paths, images):
         raise ValueError(f"the files hold different numbers or kinds of planes ({said}): make one set of each")
 
 
-def _fits_planes(path):
-    with fits.open(path) as hdus:
-        data = next((hdu.data for hdu in hdus if hdu.data is not None and hdu.data.ndim in (2, 3)), None)
-        if data is None:
-            shapes = ", ".join(str(hdu.shape) for hdu in hdus if hdu.is_image)
+def check_headers(content):
+    """Raise a ValueError if the headers of a FITS file, given as bytes, count more axes or columns than FITS allows.
+
+    astropy counts along, for hours if a number is large: call this before it reads a file of strangers.
+
+    Examples
+    --------
+    >>> check_headers(b"NAXIS   =                 9999")
+    Traceback (most recent call last):
+    ValueError: a header says NAXIS = 9999: FITS allows 999 at most
+    """
+    for found in NUMBER.finditer(content):
+        card = found.start() // CARD * CARD
+        keyword = content[card : found.start()].upper().removeprefix(b"HIERARCH").strip()
+        if keyword in COUNTS:
+            number = found[1].decode()
+            number = number if len(number) < 30 else f"{number[:30]}..."
+            raise ValueError(f"a header says {keyword.decode()} = {number}: FITS allows 999 at most")
+
+
+def _fits_planes(path, head):
+    if head.startswith(PACKED):
+        source = _unpacked(path, bz2.open if head.startswith(b"BZh") else gzip.open)
+        check_headers(source.getvalue())
+    else:
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            check_headers(content)
+        source = path
+    with fits.open(source) as hdus:
+        images = (hdu for hdu in hdus if isinstance(hdu, IMAGES))
+        hdu = next((hdu for hdu in images if len(hdu.shape) in (2, 3) and 0 not in hdu.shape), None)
+        if hdu is None:
+            shapes = ", ".join(str(hdu.shape) for hdu in hdus if isinstance(hdu, IMAGES))
             raise ValueError(f"it needs an image with 2 or 3 axes, the shapes of its images are {shapes}")
+        if math.prod(hdu.shape) > MOST_PIXELS:
+            raise ValueError(f"its image has the shape {hdu.shape}, above {MOST_PIXELS:,} pixels: cut out the object")
+        data = hdu.data
         if data.ndim == 3 and 2 * data.shape[2] < min(data.shape[:2]):
             raise ValueError(f"its shape {data.shape} has the bands last: put them first with np.moveaxis(data, -1, 0)")
         return np.atleast_3d(data.T).T.astype(np.float32)
+
+
+def _unpacked(path, open_packed):
+    unpacked = BytesIO()
+    with open_packed(path) as file:
+        while piece := file.read(2**20):
+            unpacked.write(piece)
+            if unpacked.tell() > MOST_UNPACKED:
+                raise ValueError(f"it unpacks to more than {MOST_UNPACKED:,} bytes: cut out the object")
+    unpacked.seek(0)
+    return unpacked
 
 
 def _resize_flux(planes, size, crop):

@@ -11,6 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from astro_ssl_nb.image_files import check_headers
+
 PIXEL_SCALE = 0.396  # arcsec; https://www.sdss4.org/dr17/imaging/imaging_basics/
 MOST_UNPACKED = 64_000_000  # bytes; a frame has 12.5 million, and a few kB of bz2 can unpack to many GB
 MOST_STREAMS = 16  # of bz2 in a file: bzip2 makes one, a parallel one 14 of a frame, and each costs a copy of the rest
@@ -81,6 +83,7 @@ class Frame:
         except (OSError, ValueError) as error:
             raise FrameError(f"is not a whole bz2 file ({error}); it starts with {packed[:40]!r}") from error
         try:
+            check_headers(unpacked)
             with fits.open(BytesIO(unpacked), memmap=False) as hdus:
                 header, data, count = hdus[0].header, hdus[0].data, len(hdus)
         except Exception as error:  # astropy raises anything from OSError to TypeError on broken files

@@ -1,5 +1,7 @@
 """Files that are cut short, mixed up or made to do harm are refused in a sentence; a full disk leaves no halves."""
 
+import bz2
+import gzip
 import json
 import os
 import pickle
@@ -9,12 +11,14 @@ import struct
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from astropy.table import Table
 from safetensors.torch import load_file, save_file
 
 import astro_ssl_nb as ssl
 import data_fetch
 from astro_ssl_nb.backbones import read_card
+from astro_ssl_nb.image_files import read_image
 
 
 class Touch:
@@ -234,3 +238,49 @@ def test_table_of_pictures_cannot_name_one_outside_its_folder(tmp_path, name):
     with pytest.raises(data_fetch.FetchError, match="outside of"):
         data_fetch.own_images(tmp_path / "pictures", tmp_path / "labels.csv", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def cards(*lines):
+    """A FITS header of these lines."""
+    return b"".join(f"{line:80}".encode() for line in (*lines, "END")).ljust(2880)
+
+
+PLAIN = cards("SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0")
+IMAGE = ("BITPIX  =                    8", "NAXIS   =                    2", "PCOUNT  =  0", "GCOUNT  =  1")
+PACKED_IMAGE = ("XTENSION= 'BINTABLE'", *IMAGE, "NAXIS1  =  8", "NAXIS2  =  1", "ZIMAGE  =                    T")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (PLAIN.replace(b"    0", b"20000"), "NAXIS = 20000:"),  # astropy counts to 2,000,000,000 for hours
+        (PLAIN.replace(b"NAXIS   =" + b" " * 20 + b"0", b"naxis= +" + b"9" * 40), "NAXIS = 9{30}...:"),
+        (PLAIN + cards("XTENSION= 'IMAGE   '", "BITPIX  =  8", "NAXIS   =  20000"), "NAXIS = 20000:"),
+        (PLAIN + cards(*PACKED_IMAGE, "TFIELDS =  1", "ZNAXIS  =  20000"), "ZNAXIS = 20000:"),
+        (PLAIN + cards(*PACKED_IMAGE, "TFIELDS =  20000", "ZNAXIS  =  2"), "TFIELDS = 20000:"),
+    ],
+)
+def test_fits_file_that_has_astropy_count_for_hours_is_refused(tmp_path, content, words, pack):
+    (tmp_path / "a.fits").write_bytes(pack(content))
+    with pytest.raises(ValueError, match=f"a header says {words} FITS allows 999 at most"):
+        read_image(tmp_path / "a.fits", 8, 1.0)
+
+
+def test_pixels_that_spell_a_header_are_none(tmp_path):
+    pixels = np.frombuffer(b"- NAXIS = 9999, = 9999  " * 100, np.uint8).reshape(40, 60)
+    fits.writeto(tmp_path / "a.fits", pixels)
+    assert read_image(tmp_path / "a.fits", 8, 1.0).shape == (1, 8, 8)
+
+
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
+def test_fits_image_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    large = cards("SIMPLE  =                    T", *IMAGE, "NAXIS1  =  16000", "NAXIS2  =  16000")
+    (tmp_path / "a.fits").write_bytes(large)  # it would be found to be cut short
+    with pytest.raises(ValueError, match=r"shape \(16000, 16000\), above 178,956,970 pixels: cut out the object"):
+        read_image(tmp_path / "a.fits", 8, 1.0)
+    monkeypatch.setattr("astro_ssl_nb.image_files.MOST_UNPACKED", 5000)
+    for pack in (gzip.compress, bz2.compress):
+        (tmp_path / "a.fits").write_bytes(pack(large + bytes(5000)))
+        with pytest.raises(ValueError, match="it unpacks to more than 5,000 bytes: cut out the object"):
+            read_image(tmp_path / "a.fits", 8, 1.0)

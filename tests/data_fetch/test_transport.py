@@ -170,6 +170,14 @@ def test_frame_that_was_packed_in_parts_is_whole():
         data_fetch.Frame.decode(parts[:-20], **FRAME)
 
 
+@pytest.mark.parametrize("hdu", [0, 2])
+def test_frame_whose_header_counts_for_hours_is_refused(hdu):
+    parts = bz2.decompress(frame_bytes(3, "r")).split(b"NAXIS   =")
+    parts[hdu + 1] = b"99999".rjust(21) + parts[hdu + 1][21:]  # as 99999999999999999999999 is, for which nobody waits
+    with pytest.raises(data_fetch.FrameError, match="not a FITS file .a header says NAXIS = 99999: FITS allows 999"):
+        data_fetch.Frame.decode(bz2.compress(b"NAXIS   =".join(parts), 1), **FRAME)
+
+
 @pytest.mark.timeout(120)
 def test_interrupt_ends_every_wait(server, tmp_path):
     server.faults.append(always(Fault(503, MUCH_LATER)))
