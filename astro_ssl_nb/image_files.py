@@ -55,6 +55,8 @@ def read_image(path, size, crop):
     """
     check_size(size, crop)
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no plain file")  # a pipe would be waited for without end
         with open(path, "rb") as file:
             head = file.read(32)
         if head.startswith((FITS, *PACKED)):

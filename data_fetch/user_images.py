@@ -180,11 +180,11 @@ def _read_labels(path):
 
 
 def _checksum_all(paths):
-    """SHA-256 of what the files hold, wherever they are; one that cannot be read counts as that."""
+    """SHA-256 of what the files hold, wherever they are; one that cannot be read counts as that, and so does a pipe."""
     digest = hashlib.sha256()
     for path in paths:
         try:
-            digest.update(file_digest(path).encode())
+            digest.update(file_digest(path).encode() if path.is_file() else b"-")
         except OSError:
             digest.update(b"-")
     return digest.hexdigest()
@@ -192,8 +192,13 @@ def _checksum_all(paths):
 
 def _inside(folder, name):
     path = folder / str(name)
-    if path.resolve().is_relative_to(folder.resolve()):
-        return path
+    try:
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
+    except RuntimeError as error:  # from Python 3.13 on it is no error here, but when the file is opened
+        raise FetchError(
+            f"file {name} of the table cannot be found ({error}): put the picture in the place of the link"
+        ) from error
     if Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):
         raise FetchError(f"file {name} of the table is a link that leads outside of {folder}: copy the picture into it")
     raise FetchError(f"file {name} of the table is outside of {folder}: give names below it")

@@ -1,6 +1,7 @@
 """Tables and pictures that users bring: what Excel, cameras and other programs write is read right, or refused."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -247,6 +248,49 @@ def test_set_that_another_process_made_meanwhile_is_opened_or_named(pictures, tm
     else:
         assert len(data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)) == 4
     assert CutoutSet.open(tmp_path / "set").shape == (4, 3, size, size) and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipe_and_folder_are_files_that_cannot_be_read(pictures, tmp_path):
+    for number, make in ((4, os.mkfifo), (5, os.mkdir)):
+        (pictures[0] / f"{number}.png").unlink(missing_ok=True)
+        make(pictures[0] / f"{number}.png")
+    for _ in range(2):
+        assert len(data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)) == 4
+    reasons = Table.read(tmp_path / "set" / "missing.ecsv")["reason"]
+    assert [reason.endswith("it is no plain file") for reason in reasons] == [True, True], reasons
+
+
+def test_link_to_itself_is_named(pictures, tmp_path):
+    (pictures[0] / "5.png").symlink_to("5.png")
+    pictures[1].write_text("file\n5.png\n")
+    with pytest.raises(FetchError, match=r"5.png .*([Ss]ymlink loop|levels of symbolic links)"):
+        data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)
+
+
+def test_animation_and_deep_colours_are_left_out_beside_ink_that_is_read_right(pictures, tmp_path):
+    folder, labels = pictures
+    Image.new("CMYK", (40, 40), (0, 255, 255, 0)).save(folder / "ink.jpg")
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "deep.png").write_bytes(deep_png(2))
+    labels.write_text("file\n3.png\nink.jpg\nmoving.gif\ndeep.png\n")
+    cutouts = data_fetch.own_images(folder, labels, out=tmp_path / "set", size=16)
+    assert cutouts.catalogue["file"].tolist() == ["3.png", "ink.jpg"]
+    assert cutouts.images[1].mean(axis=(1, 2)) == pytest.approx([255, 0, 0], abs=4)
+    animation, deep = Table.read(tmp_path / "set" / "missing.ecsv")["reason"]
+    assert "it holds 2 pictures: save each as a file" in animation and "it has colours of 16 bits" in deep
+
+
+def test_deep_grey_is_flux_and_never_mixed_with_colours(pictures, tmp_path):
+    folder, labels = pictures
+    Image.fromarray(np.full((16, 16), 60_000, np.uint16)).save(folder / "grey.png")
+    labels.write_text("file\ngrey.png\n0.png\n")
+    with pytest.raises(FetchError, match=r"1 of float32 in \S+grey.png, 3 of uint8 in \S+0.png.: make one set of each"):
+        data_fetch.own_images(folder, labels, out=tmp_path / "set", size=16)
+    labels.write_text("file\ngrey.png\n")
+    assert (data_fetch.own_images(folder, labels, out=tmp_path / "set", size=16).images == 60_000).all()
 
 
 def test_a_folder_of_the_user_beside_the_set_stays(pictures, command, tmp_path):
