@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def whole_file(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own for each process, so that two that write the same file do not write into each other's.
+    # A name of its own for each thread, so that two that write the same file do not write into each other's.
     host = f"{path.name}.{platform.node()}."
-    part = path.with_name(f"{host}{os.getpid()}.part")
+    part = path.with_name(f"{host}{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(part, "wb") as file:
             yield file
@@ -43,7 +44,7 @@ def whole_file(path):
             os.fsync(file.fileno())
         os.replace(part, path)
         for left in path.parent.glob(f"{glob.escape(host)}*.part"):  # by processes of this computer that were killed
-            process = left.name[len(host) : -len(".part")]
+            process = left.name[len(host) :].split(".")[0]
             if process.isdecimal() and not psutil.pid_exists(int(process)):
                 left.unlink(missing_ok=True)
     except BaseException:

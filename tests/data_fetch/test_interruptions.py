@@ -68,16 +68,17 @@ def test_full_disk_is_said_and_survived(bytes_, server, undisturbed, tmp_path, c
     assert_same(tmp_path / "set", undisturbed)
 
 
-def test_two_writers_of_a_file_do_not_share_their_parts_and_those_of_the_dead_are_removed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("who", ["os.getpid", "threading.get_ident"])
+def test_two_writers_of_a_file_do_not_share_their_parts_and_those_of_the_dead_are_removed(tmp_path, monkeypatch, who):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     path, host = tmp_path / "card [1].json", platform.node()
     others = [f"{path.name}.{name}.part" for name in (f"{host}.{os.getppid()}", "elsewhere.1", f"{host}.mine")]
-    for name in (f"{path.name}.{host}.{dead.pid}.part", *others):
+    for name in (*(f"{path.name}.{host}.{dead.pid}{thread}.part" for thread in ("", ".7")), *others):
         (tmp_path / name).touch()
     with whole_file(path) as first:
         first.write(b"first")
-        monkeypatch.setattr("os.getpid", lambda: 1)
+        monkeypatch.setattr(who, lambda: 1)
         with whole_file(path) as second:
             second.write(b"second")
         assert path.read_bytes() == b"second"
