@@ -259,13 +259,9 @@ def _frames_folder(out, frames):
 
 
 def _describe(folder):
-    """Write the card, unless the user keeps a README.md of their own there, or the folder cannot be written to."""
-    from data_fetch.dataset_card import write_dataset_card  # takes seconds to import, for matplotlib
+    from data_fetch.dataset_card import describe_or_warn  # takes seconds to import, for matplotlib
 
-    try:
-        write_dataset_card(folder)
-    except (FileExistsError, FetchError) as error:
-        print(f"warning: no card was written: {error}")
+    describe_or_warn(folder)
 
 
 def _missing(catalogue, rows, problems, again):

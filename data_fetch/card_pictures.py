@@ -12,6 +12,7 @@ from astro_ssl_nb.pictures import rgb
 from astro_ssl_nb.style import COLOURS, in_course_style
 
 COLUMNS = 8  # of the contact sheet
+MOST = 1e30  # beyond is no redshift and no magnitude, and between numbers near the largest one no bins can be drawn
 
 
 @in_course_style
@@ -69,7 +70,8 @@ def redshifts(cutouts, labels, classes):
 def _histograms(cutouts, labels, classes, column, axis_label, name):
     """A panel a class, all with the same bins; parameters as of `contact_sheet`."""
     values = _numbers(cutouts, column)
-    if not np.isfinite(values).any():
+    values[~(np.abs(values) < MOST)] = np.nan
+    if np.isnan(values).all():
         return None, ""
     low, high = np.nanmin(values), np.nanmax(values)
     bins = np.linspace(low, high, 31) if high > low else np.array([low - 0.5, low + 0.5])

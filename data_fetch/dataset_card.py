@@ -83,6 +83,14 @@ def write_dataset_card(folder):
     return path
 
 
+def describe_or_warn(folder):
+    """Write the card of a set that was just made, which is whole without one: whatever prevents it is printed."""
+    try:
+        write_dataset_card(folder)
+    except Exception as error:  # a README.md of the user, a full disk, or values that no picture can show
+        print(f"warning: no card was written: {error} ({type(error).__name__}); the set is whole without")
+
+
 def _classes(cutouts):
     """The class of each row as str, and the classes, the largest first. Without classes, all rows are "all"."""
     labels = class_labels(cutouts.catalogue)

@@ -16,7 +16,7 @@ from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.image_files import check_alike, check_size, read_image
 from astro_ssl_nb.set_files import in_arcsec, write_card
-from data_fetch.dataset_card import write_dataset_card
+from data_fetch.dataset_card import describe_or_warn
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 
@@ -63,7 +63,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     if _is_made(out, request):
         shutil.rmtree(_work_folder(out), ignore_errors=True)  # of a run that was killed
         if not (out / "README.md").exists():  # killed after the last byte of the data
-            write_dataset_card(out)
+            describe_or_warn(out)
         return CutoutSet.open(out)
     read, reasons = read_all(paths, size, crop)
     if not read:
@@ -98,7 +98,7 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
     if reasons:
         names = some(str(table["file"][row]) for row in reasons)
         print(f"warning: {len(reasons)} of {len(paths)} files are left out ({names}): see {out / 'missing.ecsv'}")
-    write_dataset_card(out)
+    describe_or_warn(out)
     return CutoutSet.open(out)
 
 

@@ -143,6 +143,14 @@ def test_values_that_nobody_knows(folder):
     assert list(pictures(folder)) == ["cutouts", "magnitude", "sky"]
 
 
+@pytest.mark.parametrize("wild", [1e308, np.inf])
+def test_numbers_that_are_no_redshifts_are_not_drawn(folder, wild):
+    make_set(folder, columns={"redshift": np.r_[-wild, wild, np.full(10, 0.5)], "modelMag_r": np.full(12, wild)})
+    write_dataset_card(folder)
+    shown = pictures(folder)
+    assert "magnitude" not in shown and "from 0.50 to 0.50. Medians: GALAXY 0.50, STAR 0.50." in shown["redshift"]
+
+
 def test_class_that_is_not_a_number_is_not_known(folder):
     make_set(folder, columns={"class": np.where(np.arange(12) < 4, np.nan, 1.0)})
     assert "| (not known) | 4 |" in write_dataset_card(folder).read_text()

@@ -18,7 +18,7 @@ from PIL import Image
 import data_fetch
 from astro_ssl_nb import CutoutSet
 from astro_ssl_nb.image_files import read_image
-from data_fetch import user_images
+from data_fetch import dataset_card, user_images
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 
@@ -214,6 +214,17 @@ def test_card_that_a_kill_prevented_is_written_by_the_next_call(pictures, comman
     (tmp_path / "set" / "README.md").unlink()
     assert command("images", *pictures, "--out", tmp_path / "set").returncode == 0
     assert (tmp_path / "set" / "README.md").exists()
+
+
+def test_card_that_cannot_be_drawn_costs_no_set(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(dataset_card.DRAWINGS, "sky", lambda *_: [][0])
+    for _ in range(2):
+        assert len(data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)) == 4
+        assert "warning: no card was written: list index out of range (IndexError)" in capsys.readouterr().out
+    (tmp_path / "set" / "README.md").write_text("mine")
+    monkeypatch.undo()
+    assert len(data_fetch.own_images(*pictures, out=tmp_path / "set", size=16)) == 4
+    assert (tmp_path / "set" / "README.md").read_text() == "mine"
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_and_a_live_one_is_left_alone(pictures, tmp_path):
