@@ -36,7 +36,8 @@ def read_table(path):
     Raises
     ------
     FetchError
-        If it cannot be read, has no rows, or has columns of another kind.
+        If it cannot be read, has no rows, or has columns that a catalogue cannot keep: of another kind, with several
+        classes in a row, or called as the mask of another.
     """
     suffix = Path(path).suffix.lower()
     try:
@@ -59,6 +60,13 @@ def read_table(path):
         raise FetchError(f"{path} has no rows")
     for name in table.colnames:
         table[name] = _plain(path, table[name])
+        if name in ("class", "label") and table[name].ndim > 1:
+            raise FetchError(
+                f"{path}: column {name} holds arrays of shape {table[name].shape[1:]}: give each row one class, or "
+                "rename it"
+            )
+        if f"{name}.mask" in table.colnames:  # as which Parquet keeps what is unknown in the other
+            raise FetchError(f"{path} has a column {name} and a column {name}.mask: rename or remove the latter")
     call_by_name(table, sorted(NEEDED))
     for name in ("ra", "dec"):
         if name in table.colnames and table[name].dtype.kind not in "fiu":

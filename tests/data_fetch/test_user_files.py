@@ -84,6 +84,28 @@ def test_columns_that_no_catalogue_can_hold_are_named_before_anything_is_done(tm
         data_fetch.own_images(tmp_path, tmp_path / name, out=tmp_path / "set")
 
 
+@pytest.mark.parametrize(
+    "columns, words",
+    [
+        ({"class": np.ones((2, 3))}, r"column class holds arrays of shape \(3,\): give each row one class"),
+        ({"label": np.full((2, 3), "a")}, r"column label holds arrays of shape \(3,\): give each row one class"),
+        ({"q.mask": [1, 2], "q": MaskedColumn([1, 2], mask=[True, False])}, "column q and a column q.mask: rename"),
+    ],
+)
+def test_columns_that_no_set_can_be_finished_with_are_named_before_anything_is_done(tmp_path, columns, words):
+    Table({**NAMES, **columns}).write(tmp_path / "t.fits")
+    with pytest.raises(FetchError, match=words):
+        data_fetch.read_positions(tmp_path / "t.fits")
+    with pytest.raises(FetchError, match=words):
+        data_fetch.own_images(tmp_path, tmp_path / "t.fits", out=tmp_path / "set")
+
+
+def test_vector_that_is_no_class_is_kept(pictures, tmp_path):
+    Table({"file": ["0.png", "1.png"], "flux": np.ones((2, 3))}).write(tmp_path / "t.fits")
+    cutouts = data_fetch.own_images(pictures[0], tmp_path / "t.fits", out=tmp_path / "set")
+    assert cutouts.catalogue["flux"].shape == (2, 3)
+
+
 def test_parquet_of_pandas_keeps_what_is_unknown_and_every_digit(tmp_path):
     frame = pd.DataFrame({"file": ["a.png", None, "c.png"], "class": pd.Categorical(["x", "y", None])})
     frame["objid"] = pd.array([2**63 - 1, None, 3], "Int64")
