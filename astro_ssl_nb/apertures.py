@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from astro_ssl_nb.stretch import pixel_noise
+from astro_ssl_nb.stretch import pixel_noise, refuse_nonfinite
 
 # Each pixel is cut into so many a side, of which a circle takes those whose middle it covers.
 PARTS = 5
@@ -50,12 +50,7 @@ def aperture_magnitudes(cutouts, planes):
     planes = list(planes)
     found = [_of_images(images[:, planes].astype(float)) for _, images in cutouts.blocks(BLOCK)]
     magnitudes = np.concatenate(found).astype(np.float32)
-    broken = np.flatnonzero(~np.isfinite(magnitudes).all(axis=1))
-    if len(broken):
-        raise ValueError(
-            f"{len(broken)} of {len(cutouts)} cutouts have pixels that are not finite (rows {broken[:5].tolist()} "
-            "first): leave out the rows that `nonfinite_rows` gives"
-        )
+    refuse_nonfinite(np.isfinite(magnitudes), np.arange(len(cutouts)))
     return magnitudes
 
 

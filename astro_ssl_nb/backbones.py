@@ -101,7 +101,8 @@ def save_backbone(learn, path, **metrics):
 def card_of(learn):
     """What a learner was trained on, a dict with `arch`, `stretch` (a Stretch) and more."""
     card = {"arch": learn.arch, "stretch": learn.dls.stretch, **learn.dls.card}
-    card.setdefault("data_sha256", learn.dls.train.cutouts.checksum())
+    if "data_sha256" not in card:
+        card["data_sha256"] = learn.dls.train.cutouts.checksum()
     return card | {"enlarges": getattr(learn.model[0], "enlarges", False)}
 
 

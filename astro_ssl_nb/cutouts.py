@@ -252,9 +252,14 @@ class CutoutSet:
         return self.card.get("pixel_scale")
 
     @property
+    def dtype(self):
+        """Of the images: float32, or uint8 for pictures."""
+        return self._images.dtype
+
+    @property
     def is_picture(self):
         """True for uint8 pictures, whose stretch was chosen by whoever made them."""
-        return self._images.dtype == np.uint8
+        return self.dtype == np.uint8
 
     @property
     def images(self):

@@ -188,14 +188,13 @@ def _backbone_for(dls, weights, arch):
     return backbone, card["arch"], dls
 
 
-def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, splitter=None, opt_func=None, **kwargs):
+def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, **kwargs):
     backbone, arch, dls = _backbone_for(dls, weights, arch)
     with seeded(dls.seed):
         head = norm_and_linear(backbone.num_features, n_out, dropout)
     model = MixedPrecision(backbone, head)
     model = model.to(memory_format=torch.channels_last)
-    splitter, opt_func = splitter or stages, opt_func or adamw
-    options = {"loss_func": loss_func, "metrics": metrics, "splitter": splitter, "opt_func": opt_func, **kwargs}
+    options = {"loss_func": loss_func, "metrics": metrics, "splitter": stages, "opt_func": adamw, **kwargs}
     learn = LeanLearner(dls, model, **options)
     learn.add_cbs([NoticeNaN(), OwnStretch(), SeededFit(dls.seed)])
     learn.arch = arch

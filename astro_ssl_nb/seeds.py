@@ -22,12 +22,9 @@ def seeded(seed):
     >>> bool((first == again).all())
     True
     """
-    before = get_generators()
-    torch.manual_seed(seed)
-    try:
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
         yield
-    finally:
-        set_generators(before)
 
 
 def get_generators():

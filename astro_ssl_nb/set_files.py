@@ -58,7 +58,7 @@ def write_set(cutouts, folder):
 
 def _write_images(cutouts, path):
     """Write the images by and by, not through a memory map: that would kill the process on a full disk."""
-    descr = np.lib.format.dtype_to_descr(cutouts.read(np.arange(0)).dtype)
+    descr = np.lib.format.dtype_to_descr(cutouts.dtype)
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": cutouts.shape})
         for _, images in cutouts.blocks():

@@ -1,6 +1,7 @@
 """Splits without leakage: which rows must stay together, and parts that keep them together."""
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 
 from astro_ssl_nb.columns import as_floats
 
@@ -49,8 +50,7 @@ def _directions(catalogue):
             f"{len(lost)} of {len(catalogue)} rows have no `ra` or `dec`, such as rows "
             f"{', '.join(map(str, lost[:5]))}: leave them out, or remove both columns to split by object alone"
         )
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    return SkyCoord(ra, dec, unit="deg").cartesian.xyz.value.T
 
 
 def split_rows(groups, fractions, seed):

@@ -134,13 +134,13 @@ class Stretch:
         n = max(LEAST_SAMPLE, min(SAMPLE, NUMBERS // math.prod(cutouts.shape[1:])))
         rows = np.sort(np.random.default_rng(0).permutation(len(cutouts))[:n])
         images = cutouts.read(rows)
-        _refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
+        refuse_nonfinite(np.isfinite(images[:, planes]), rows)  # first: one of them would spoil the noise of all
         noise = np.ones(len(planes))  # which only asinh bands are divided by
         if kind == "bands" and not cutouts.is_picture:
             noise = np.maximum(pixel_noise(images, axis=(0, 2, 3)), 1e-6)
         raw = cls(kind, tuple(bands[k] for k in planes), planes, tuple(noise.tolist()))
         channels = raw._compress(torch.from_numpy(images))
-        _refuse_nonfinite(channels.isfinite().numpy(), rows)
+        refuse_nonfinite(channels.isfinite().numpy(), rows)
         mean, std = channels.mean((0, 2, 3)), channels.std((0, 2, 3)).clamp(min=1e-6)
         return replace(raw, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
@@ -241,7 +241,7 @@ def stretch_of_part(stretch, train, part):
     return stretch.aligned(part)
 
 
-def _refuse_nonfinite(finite, rows):
+def refuse_nonfinite(finite, rows):
     broken = rows[~finite.reshape(len(rows), -1).all(axis=1)]
     if len(broken):
         raise ValueError(

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from astro_ssl_nb.files import plain, whole_file
+from astro_ssl_nb.files import plain, read_json, whole_file
 
 
 def record(run_folder, section, **numbers):
@@ -39,7 +39,7 @@ def record(run_folder, section, **numbers):
 def read_summary(run_folder):
     """The summary of a run, a dict; {} before there is one."""
     path = Path(run_folder) / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def update_summary(run_folder, **entries):

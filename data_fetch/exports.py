@@ -125,7 +125,7 @@ def _write_fits(cutouts, path):
     for name in catalogue.colnames:
         if catalogue[name].dtype.kind == "U" and not all(value.isascii() for value in catalogue[name]):
             raise ValueError(f"column {name!r} has letters beyond ASCII, which FITS cannot hold: use another format")
-    header = fits.PrimaryHDU(np.zeros((1, *cutouts.shape[1:]), _dtype(cutouts))).header
+    header = fits.PrimaryHDU(np.zeros((1, *cutouts.shape[1:]), cutouts.dtype)).header
     header["NAXIS4"] = len(cutouts)
     header["EXTEND"] = True
     for number, band in enumerate(cutouts.bands, 1):
@@ -148,10 +148,6 @@ def _write_fits(cutouts, path):
         hdus.append(table)
 
 
-def _dtype(cutouts):
-    return np.uint8 if cutouts.is_picture else np.float32
-
-
 def _ascii(value):
     """Text that a FITS header can hold."""
     return " ".join(str(value).split()).encode("ascii", "replace").decode()
@@ -165,7 +161,7 @@ def _write_hdf5(cutouts, path):
     with h5py.File(path, "w", libver="v108") as file:  # the first that takes the names of thousands of classes
         file.attrs["bands"] = list(cutouts.bands)
         file.attrs["card"] = json.dumps(cutouts.card)
-        stored = file.create_dataset("images", (count, height, width, bands), _dtype(cutouts))
+        stored = file.create_dataset("images", (count, height, width, bands), cutouts.dtype)
         for start, images in cutouts.blocks(BLOCK):
             stored[start : start + len(images)] = images.transpose(0, 2, 3, 1)
         if cutouts.pixel_scale:

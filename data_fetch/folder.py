@@ -292,11 +292,7 @@ def write_atomically(path, content):
         with whole_file(path) as file:
             file.write(content)
     except OSError as error:
-        raise _cannot_write(error, path) from error
-
-
-def _cannot_write(error, path):
-    return FetchError(
-        f"cannot write to {path} ({error.strerror}): make room or choose another folder, then run the same command "
-        "again; what was fetched is kept"
-    )
+        raise FetchError(
+            f"cannot write to {path} ({error.strerror}): make room or choose another folder, then run the same command "
+            "again; what was fetched is kept"
+        ) from error

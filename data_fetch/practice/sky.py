@@ -77,13 +77,10 @@ class RecordedSky:
         Holds `frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2` files.
     photo_objects : Table
         PhotoObj rows, with the CAS columns that will be asked for; fieldID, run, camcol and field make the Field table.
-    spec_objects : Table, optional
-        SpecObj rows.
     """
 
-    def __init__(self, frames_folder, photo_objects, spec_objects=None):
-        self.frames_folder = Path(frames_folder)
-        self.photo_objects, self.spec_objects = photo_objects, spec_objects
+    def __init__(self, frames_folder, photo_objects):
+        self.frames_folder, self.photo_objects = Path(frames_folder), photo_objects
 
     def tables(self) -> dict[str, Table]:
         names = ["fieldID", "run", "rerun", "camcol", "field"]
@@ -92,8 +89,7 @@ class RecordedSky:
         fields["quality"] = 3
         for band in "ugriz":
             fields[f"psfWidth_{band}"] = 1.3
-        tables = {"Field": fields, "PhotoObj": self.photo_objects}
-        return tables | ({} if self.spec_objects is None else {"SpecObj": self.spec_objects})
+        return {"Field": fields, "PhotoObj": self.photo_objects}
 
     def frame_bytes(self, run: int, camcol: int, field: int, band: str) -> bytes | None:
         """The file's bytes, or None if the folder has no such frame."""
