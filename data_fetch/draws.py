@@ -12,12 +12,12 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
-from astro_ssl_nb.columns import as_floats
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch.answers import TooManyRows
 from data_fetch.catalogues import BAND_SHIFT, HASHES, field_hash, object_query
 from data_fetch.folder import FetchError
 from data_fetch.frames import PIXEL_SCALE
+from data_fetch.tables import as_degrees
 
 ROWS = 5000  # about so many are asked for at once, so that memory does not grow with the data set
 
@@ -179,17 +179,14 @@ class Excluded:
                 f"cannot exclude {folder}: its catalogue has no column {' and no column '.join(absent)}, so nobody "
                 "knows what overlaps with it; leave it out of --exclude"
             )
-        angles = []
-        for name in ("ra", "dec"):
-            column = cutouts.catalogue[name]
-            try:
-                angles.append(u.Quantity(as_floats(column), column.unit or u.deg))
-            except (TypeError, ValueError) as error:
-                raise FetchError(f"cannot exclude {folder}: its column {name} holds no angles ({error})") from error
-        known = np.isfinite(angles[0]) & np.isfinite(angles[1])
+        try:
+            ra, dec = (as_degrees(cutouts.catalogue[name]) for name in ("ra", "dec"))
+            places = SkyCoord(ra, dec, unit=u.deg)[np.isfinite(ra) & np.isfinite(dec)]
+        except ValueError as error:  # of SkyCoord too, for a declination beyond the poles
+            raise FetchError(f"cannot exclude {folder}: {error}") from error
         side = (cutouts.pixel_scale or PIXEL_SCALE) * max(cutouts.shape[2:])
         reach = (self._side + side) / 2 * np.sqrt(2) * u.arcsec
-        return _ids(cutouts.catalogue["objid"]), SkyCoord(*angles)[known], reach
+        return _ids(cutouts.catalogue["objid"]), places, reach
 
     def remove(self, table):
         """The rows of a table that may be chosen."""

@@ -7,13 +7,13 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table, hstack, unique, vstack
 from tqdm import tqdm
 
-from astro_ssl_nb.columns import as_floats, unknown_values
+from astro_ssl_nb.columns import unknown_values
 from data_fetch.answers import AnswerError
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_types, in_hash_order, margin, our_columns
 from data_fetch.folder import FetchError
-from data_fetch.tables import read_table
+from data_fetch.tables import as_degrees, read_table
 
 EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74
 CHARACTERS = 25  # of a position in SQL, at most
@@ -46,16 +46,15 @@ def read_positions(path):
             "yours to ra and dec"
         )
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
-        column = table[name]
         try:
-            degrees = u.Quantity(as_floats(column), column.unit or u.deg).to_value(u.deg)
-        except (TypeError, ValueError, u.UnitConversionError) as error:
-            raise FetchError(f"{path}: column {name} holds no angles: {error}") from error
+            degrees = as_degrees(table[name])
+        except FetchError as error:
+            raise FetchError(f"{path}: {error}") from error
         wrong = np.flatnonzero(~((degrees >= low) & (degrees <= high)))
         if len(wrong):
             raise FetchError(
-                f"{path}: {name} of row {wrong[0] + 1} is {column[wrong[0]]}, and {len(wrong)} rows in all are not "
-                f"between {low} and {high} degrees: correct or remove them"
+                f"{path}: {name} of row {wrong[0] + 1} is {table[name][wrong[0]]}, and {len(wrong)} rows in all are "
+                f"not between {low} and {high} degrees: correct or remove them"
             )
         table[name] = degrees * u.deg
     return table

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
-from astro_ssl_nb.columns import as_column, call_by_name, unknown_values
+from astro_ssl_nb.columns import as_column, as_floats, call_by_name, unknown_values
 from astro_ssl_nb.set_files import class_column
 from data_fetch.folder import FetchError
 
@@ -90,6 +91,25 @@ def class_labels(catalogue):
         return None
     column = catalogue[name]
     return np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
+
+
+def as_degrees(column):
+    """A column of angles as an array of degrees, which those without a unit are in; NaN where it is masked.
+
+    Raises
+    ------
+    FetchError
+        If it holds no angles.
+
+    Examples
+    --------
+    >>> as_degrees(Column([0.5, 12.0], unit="hourangle")).round(9).tolist()
+    [7.5, 180.0]
+    """
+    try:
+        return u.Quantity(as_floats(column), column.unit or u.deg).to_value(u.deg)
+    except (TypeError, ValueError) as error:  # of text, and of units that are none of angles
+        raise FetchError(f"column {column.name} holds no angles ({error})") from error
 
 
 def _read_text(path):

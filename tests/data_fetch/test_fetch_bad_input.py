@@ -11,7 +11,8 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import QTable, Table
 
 import data_fetch
 from astro_ssl_nb import CutoutSet
@@ -90,13 +91,21 @@ def test_exclusion_is_named_where_it_leaves_too_little(practice, command, tmp_pa
 
 
 def test_set_whose_places_nobody_knows_cannot_be_excluded(practice, command, tmp_path):
-    for name, table in (("nowhere", {"objid": [1]}), ("text", {"objid": [1], "ra": ["10:20:30"], "dec": ["1"]})):
-        CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), Table(table), bands="r").save(tmp_path / name)
+    places = {
+        "nowhere": {},
+        "text": {"ra": ["10:20:30"], "dec": ["1"]},
+        "magnitudes": {"ra": [17.0] * u.mag, "dec": [1.0]},
+        "beyond": {"ra": [1.0], "dec": [91.0]},
+    }
+    for name, columns in places.items():
+        cutouts = CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), QTable({"objid": [1], **columns}), bands="r")
+        cutouts.save(tmp_path / name)
     options = ["--archive", practice.url, "--n", 10, "--exclude"]
     done = command("pretext", *options, tmp_path / "nowhere", "--out", tmp_path / "one")
     assert_complains(done, f"cannot exclude {tmp_path / 'nowhere'}", "no column ra and no column dec")
-    done = command("pretext", *options, tmp_path / "text", "--out", tmp_path / "other")
-    assert_complains(done, f"cannot exclude {tmp_path / 'text'}", "ra holds no angles")
+    for name, words in (("text", "ra holds no angles"), ("magnitudes", "ra holds no angles"), ("beyond", "91")):
+        done = command("pretext", *options, tmp_path / name, "--out", tmp_path / "other")
+        assert_complains(done, f"cannot exclude {tmp_path / name}: ", words)
 
 
 @pytest.mark.parametrize("line", [b"rubbish\n", b'{"field": 0}\n', b"[]\n", b"\xff\xfe\n"])
