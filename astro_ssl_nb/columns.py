@@ -55,6 +55,34 @@ def as_labels(labels):
     return np.asarray(labels)
 
 
+def learnable_classes(labels):
+    """The classes of a training set, sorted.
+
+    Raises
+    ------
+    ValueError
+        If there is one only.
+
+    Examples
+    --------
+    >>> learnable_classes(["STAR", "QSO", "STAR"]).tolist()
+    ['QSO', 'STAR']
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"all {len(labels)} training objects are of class {classes.tolist()}: there is nothing to learn"
+        )
+    return classes
+
+
+def refuse_strangers(labels, classes):
+    """Raise a ValueError if some labels are none of the classes of training."""
+    strangers = np.setdiff1d(labels, classes).tolist()
+    if strangers:
+        raise ValueError(f"the classes {strangers} are not in the training set, which has only {classes.tolist()}")
+
+
 def as_text(labels):
     """Class names as text; of whole numbers without a point, also where pandas made floats of them.
 

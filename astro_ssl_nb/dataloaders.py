@@ -8,6 +8,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import CategoryMap
 
 from astro_ssl_nb.batches import CutoutLoader
+from astro_ssl_nb.columns import learnable_classes, refuse_strangers
 from astro_ssl_nb.properties import property_values
 from astro_ssl_nb.stretch import Stretch, stretch_of_part
 
@@ -100,17 +101,11 @@ class CutoutDataLoaders(DataLoaders):
             If there is no such label column, one class only, a validation label that the training set lacks, or the
             validation set has other bands or another pixel scale.
         """
-        vocab = np.unique(train.labels(label))
-        if len(vocab) < 2:
-            raise ValueError(
-                f"all {len(train)} training cutouts are of class {vocab.tolist()}: there is nothing to learn"
-            )
+        vocab = learnable_classes(train.labels(label))
 
         def targets_of(part):
             names = part.labels(label)
-            strangers = np.setdiff1d(names, vocab).tolist()
-            if strangers:
-                raise ValueError(f"these cutouts have the classes {strangers}, the training set only {vocab.tolist()}")
+            refuse_strangers(names, vocab)
             return torch.from_numpy(np.searchsorted(vocab, names))
 
         def describe(target):

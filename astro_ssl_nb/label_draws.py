@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from astro_ssl_nb.columns import as_labels
+from astro_ssl_nb.columns import as_labels, learnable_classes, refuse_strangers
 
 
 def labelled_subset(labels, size, seed):
@@ -59,14 +59,7 @@ def check_draws(labels, sizes, seeds):
 def checked_labels(train, test, label):
     """The labels of both sets, if a score of the one after training on the other would mean anything."""
     y_train, y_test = train.labels(label), test.labels(label)
-    classes = np.unique(y_train)
-    if len(classes) < 2:
-        raise ValueError(
-            f"all {len(train)} training objects are of class {classes.tolist()}: there is nothing to learn"
-        )
-    strangers = np.setdiff1d(y_test, classes).tolist()
-    if strangers:
-        raise ValueError(f"the test set has the classes {strangers}, the training set only {classes.tolist()}")
+    refuse_strangers(y_test, learnable_classes(y_train))
     ids = [set(np.asarray(part.catalogue["objid"]).astype(str)) for part in (train, test)]
     shared = sorted(ids[0] & ids[1])
     if shared and not _only_numbered((train, test), shared[0]):

@@ -99,7 +99,7 @@ def test_a_property_that_nobody_measured_is_named(parts):
 
 def test_one_class_is_nothing_to_learn(blobs):
     narrow = blobs[blobs.catalogue["class"] == "NARROW"]
-    with pytest.raises(ValueError, match=r"all 150 training cutouts are of class \['NARROW'\]"):
+    with pytest.raises(ValueError, match=r"all 150 training objects are of class \['NARROW'\]"):
         ssl.CutoutDataLoaders.for_classes(narrow, blobs)
 
 

@@ -288,7 +288,7 @@ def test_sets_whose_scores_mean_nothing_are_refused(parts):
     with pytest.raises(ValueError, match="nothing to learn"):
         ssl.label_curve(train[train.labels("class") == "WIDE"], test, **options)
     strange = test.with_columns(**{"class": np.where(np.arange(len(test)) == 3, "STRANGE", test.labels("class"))})
-    with pytest.raises(ValueError, match=r"the test set has the classes \['STRANGE'\]"):
+    with pytest.raises(ValueError, match=r"the classes \['STRANGE'\] are not in the training set"):
         ssl.label_curve(train, strange, **options)
     numbered = []  # rows that are only numbered are no objects that two sets share
     for part in (train, test):
