@@ -6,8 +6,10 @@ import torch
 from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
 from astro_ssl_nb.stretch import Stretch, check_pixel_scale
 
+BATCH = 256  # cutouts that a network looks at at once
 
-def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
+
+def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0):
     """Features of a frozen backbone for each cutout.
 
     Parameters
@@ -20,7 +22,6 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
         A saved backbone brings its own for fluxes. Otherwise it is fitted to these cutouts; for two sets that are to be
         compared, give `Stretch.fit` of one to both, also of pictures for a saved backbone.
-    bs : int, default=256
     seed : int, default=0
         Of random weights.
 
@@ -42,7 +43,7 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", bs=256, seed=0):
     (6, 512)
     """
     backbone, stretch = frozen_backbone(weights, cutouts, arch=arch, stretch=stretch, seed=seed)
-    return forward(backbone, cutouts, stretch, bs=bs)
+    return forward(backbone, cutouts, stretch)
 
 
 def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0):
@@ -59,7 +60,7 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
     return create_backbone(arch, stretch.n_channels, weights=weights, seed=seed), stretch
 
 
-def forward(model, cutouts, stretch, *, bs=256):
+def forward(model, cutouts, stretch):
     """Output of a model for each cutout, ndarray of shape (N, ...), read from disk batch by batch.
 
     Raises
@@ -72,7 +73,7 @@ def forward(model, cutouts, stretch, *, bs=256):
     model = model.eval().to(device, memory_format=torch.channels_last)
     found, finite = None, True
     with torch.inference_mode():
-        for start, images in cutouts.blocks(bs):
+        for start, images in cutouts.blocks(BATCH):
             output = model(stretch(torch.from_numpy(np.ascontiguousarray(images)).to(device))).cpu().numpy()
             if found is None:  # one array from the start: to join pieces at the end would take twice the memory
                 found = np.empty((len(cutouts), *output.shape[1:]), output.dtype)
