@@ -179,4 +179,4 @@ def _resize(image, size, crop):
     width, height = image.size
     side = crop * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    return image.resize((size, size), resample=3, box=(left, top, left + side, top + side))
+    return image.resize((size, size), resample=Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))

@@ -46,7 +46,8 @@ def plan(
 ):
     """Choose the objects and say what fetching them costs; no frame is requested.
 
-    Takes the parameters of `fetch`. Given `out`, the answers of the archive are kept there for the fetch.
+    Takes the parameters of `fetch`, but for `executor` and `progress`. Given `out`, the answers of the archive are kept
+    there for the fetch.
 
     Returns
     -------
