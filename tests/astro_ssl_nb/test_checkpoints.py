@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
+from fastai.learner import Learner
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.augmentations import turn_and_shift
@@ -22,11 +23,11 @@ RUN = Path(__file__).with_name("small_run.py")
 
 
 def train(
-    cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs=(), stretch="rgb", rate=3e-3, loss=None
+    cutouts, path, *, every=4, stop_after=None, seed=0, epochs=EPOCHS, cbs=(), stretch="rgb", rate=3e-3, **options
 ):
     """Losses of each step, and the weights at the end; dropout and augmentation take part."""
     dls = ssl.CutoutDataLoaders.for_classes(cutouts[:100], cutouts[100:120], bs=16, seed=seed, stretch=stretch)
-    learn = ssl.class_learner(dls, "resnet10t", metrics=[], loss_func=loss)
+    learn = ssl.class_learner(dls, "resnet10t", metrics=[], **options)
     losses = Watch(stop_after=stop_after)
     callbacks = [losses, *cbs] + ([] if path is None else [ssl.Checkpoint(path, every=every)])
     torch.manual_seed(5)
@@ -36,6 +37,17 @@ def train(
         except KeyboardInterrupt:
             torch.manual_seed(6)
     return losses.steps, torch.cat([p.detach().flatten() for p in learn.model.parameters()]), learn
+
+
+def fit(cutouts, path, *, change=lambda learn: None, bs=16, augment=turn_and_shift, **options):
+    """An epoch of measuring, with a checkpoint, by a learner to which `change` is done first."""
+    dls = ssl.CutoutDataLoaders.for_properties(
+        cutouts[:32], cutouts[32:40], ssl.MAGNITUDES[1:3], bs=bs, augment=augment
+    )
+    learn = ssl.property_learner(dls, "resnet10t", metrics=[], **options)
+    change(learn)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(path)])
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +87,8 @@ def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
         "seed": {"seed": 1},
         "epochs": {"epochs": 4},
         "learning rates": {"rate": 1e-3},
-        "loss": {"loss": torch.nn.functional.multi_margin_loss},
+        "loss": {"loss_func": torch.nn.functional.multi_margin_loss},
+        "dropout": {"dropout": 0.5},
         "stretch": {"stretch": ssl.Stretch.fit(ssl.CutoutSet.from_arrays(2 * blobs.images, blobs.catalogue))},
     }
     for name, change in others.items():
@@ -89,23 +102,13 @@ def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
         train(smaller, tmp_path / "run.pt", stretch=ssl.Stretch.fit(blobs))
 
 
-def test_a_fit_of_other_layers_or_of_corrected_measurements_is_another_run(parts, tmp_path):
-    def fit(training, path, frozen=False):
-        dls = ssl.CutoutDataLoaders.for_properties(training, parts[1][:8], ssl.MAGNITUDES[1:3], bs=16)
-        learn = ssl.property_learner(dls, "resnet10t", metrics=[])
-        if frozen:
-            learn.freeze()
-        with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(path)])
-
-    training = parts[0][:16]
-    fit(training, tmp_path / "frozen.pt", frozen=True)
+def test_a_fit_of_other_layers_or_of_corrected_measurements_is_another_run(blobs, tmp_path):
+    fit(blobs, tmp_path / "frozen.pt", change=Learner.freeze)
     with pytest.raises(ValueError, match="another value of layers that are frozen"):
-        fit(training, tmp_path / "frozen.pt")
-    fit(training, tmp_path / "all.pt")
-    corrected = training.with_columns(modelMag_r=training.catalogue["modelMag_r"] + 0.01)
+        fit(blobs, tmp_path / "frozen.pt")
+    fit(blobs, tmp_path / "all.pt")
     with pytest.raises(ValueError, match="another value of targets"):
-        fit(corrected, tmp_path / "all.pt")
+        fit(blobs.with_columns(modelMag_r=blobs.catalogue["modelMag_r"] + 0.01), tmp_path / "all.pt")
 
 
 def test_other_properties_are_another_run_and_a_second_fit_is_refused(parts, tmp_path):
@@ -213,46 +216,27 @@ def test_invariance_is_refused(parts, tmp_path):
         learn.fit(1, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
 
 
-def test_another_augmentation_or_weight_decay_is_another_run(parts, tmp_path):
-    def fit(augment, wd):
-        options = {"bs": 16, "augment": augment}
-        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:16], parts[1][:8], ssl.MAGNITUDES[1:3], **options)
-        learn = ssl.property_learner(dls, "resnet10t", metrics=[], wd=wd)
-        with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
-
-    fit(turn_and_shift, 0.01)
+def test_another_augmentation_or_weight_decay_is_another_run(blobs, tmp_path):
+    path = tmp_path / "run.pt"
+    fit(blobs, path, wd=0.01)
     with pytest.raises(ValueError, match="another value of augmentation .turn_and_shift there, at_any_distance here"):
-        fit(ssl.at_any_distance, 0.01)
+        fit(blobs, path, wd=0.01, augment=ssl.at_any_distance)
     with pytest.raises(ValueError, match="another value of weight decay"):
-        fit(turn_and_shift, 0.3)
+        fit(blobs, path, wd=0.3)
 
 
-def test_a_run_from_other_weights_is_another_run(parts, backbone, tmp_path):
-    def fit(weights):
-        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:16], parts[1][:8], ssl.MAGNITUDES[1:3], bs=16)
-        learn = ssl.property_learner(dls, "resnet10t", weights=weights, metrics=[])
-        learn.unfreeze()
-        with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
-
-    fit(None)
+def test_a_run_from_other_weights_is_another_run(blobs, backbone, tmp_path):
+    fit(blobs, tmp_path / "run.pt")
     with pytest.raises(ValueError, match="another value of starting weights .None there, [0-9a-f]+ here"):
-        fit(backbone)
+        fit(blobs, tmp_path / "run.pt", weights=backbone, change=Learner.unfreeze)
 
 
-def test_another_batch_size_or_number_of_processes_is_another_run(parts, tmp_path):
-    def fit(bs, processes=1):
-        dls = ssl.CutoutDataLoaders.for_properties(parts[0][:32], parts[1][:8], ssl.MAGNITUDES[1:3], bs=bs)
-        learn = ssl.property_learner(dls, "resnet10t", metrics=[])
-        learn.dls.train.shard(0, processes)
-        with learn.no_bar(), learn.no_logging():
-            learn.fit_one_cycle(1, 1e-3, cbs=[ssl.Checkpoint(tmp_path / "run.pt")])
-
-    fit(16)
-    kept = (tmp_path / "run.pt").read_bytes()
+def test_another_batch_size_or_number_of_processes_is_another_run(blobs, tmp_path):
+    path = tmp_path / "run.pt"
+    fit(blobs, path)
+    kept = path.read_bytes()
     with pytest.raises(ValueError, match="another value of batch size .16 there, 8 here"):
-        fit(8)
+        fit(blobs, path, bs=8)
     with pytest.raises(ValueError, match="another value of processes .1 there, 2 here"):
-        fit(16, processes=2)
-    assert (tmp_path / "run.pt").read_bytes() == kept
+        fit(blobs, path, change=lambda learn: learn.dls.train.shard(0, 2))
+    assert path.read_bytes() == kept
