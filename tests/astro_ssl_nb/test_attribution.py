@@ -41,6 +41,28 @@ def test_pixels_sum_to_what_the_light_changes(learn, parts):
     np.testing.assert_allclose(total, change, atol=0.05 * np.abs(change).max())
 
 
+class Energy(torch.nn.Module):
+    """A network whose one output is the sum of the squares of its input, and whose gradient grows with the light."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * x.square().sum((1, 2, 3))[:, None]
+
+
+def test_the_gradient_is_taken_in_the_middle_of_each_step(parts):
+    dls = ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES[1:2], bs=25)
+    learn, some = ssl.property_learner(dls, "resnet10t"), parts[2][:3]
+    learn.model = Energy().to(dls.device)
+    light = dls.stretch(torch.from_numpy(some.images))
+    sky = dls.stretch(torch.zeros(some.shape))
+    # Where the gradient grows evenly, that of the middle is the mean: one step sums to the whole change.
+    wanted = (light.square() - sky.square()).sum((1, 2, 3)).numpy() * dls.target_std[0]
+    np.testing.assert_allclose(ssl.saliency(learn, some, "modelMag_g", steps=1).sum((1, 2)), wanted, rtol=1e-4)
+
+
 def test_a_class_of_a_saved_backbone_rests_on_the_source(backbone, parts):
     rows = ssl.labelled_subset(parts[0].labels("class"), 10, seed=0)
     few = ssl.few_shot_learner(parts[0][rows], weights=backbone)

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -164,6 +165,13 @@ def test_a_set_that_cannot_be_saved_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_masked_is_saved_as_nan_or_zero_and_not_as_what_lay_beneath(blobs, tmp_path):
+    mag, run = (MaskedColumn([first, -9999], mask=[False, True]) for first in (17.5, 5))
+    saved = blobs[:2].with_columns(mag=mag, run=run).save(tmp_path / "set")
+    read = pq.read_table(saved / "catalogue.parquet", columns=["mag", "run"]).to_pydict()  # as any program does
+    assert read["run"] == [5, 0] and read["mag"][0] == 17.5 and np.isnan(read["mag"][1])
+
+
 def test_text_in_a_column_of_objects_is_saved_as_text(tmp_path):
     names = np.array(["a", "NGC 4303"], object)  # as clients of archives and pandas give it
     cutouts = ssl.CutoutSet.from_arrays(np.zeros((2, 1, 8, 8)), Table({"objid": [1, 2]}), bands="r")
@@ -206,10 +214,12 @@ def test_no_two_parts_share_a_pixel_of_the_sky():
 
 
 def test_splits_that_cannot_be_are_refused(blobs):
-    with pytest.raises(ValueError, match="sum to 1"):
-        blobs.split((0.5, 0.6))
-    with pytest.raises(ValueError, match="too few"):
-        blobs[:2].split((0.8, 0.1, 0.1))
+    for fractions in ((0.5, 0.6), (1.2, -0.2)):
+        with pytest.raises(ValueError, match="positive and sum to 1"):
+            blobs.split(fractions)
+    for few, fractions in ((blobs[:2], (0.8, 0.1, 0.1)), (blobs[:100], (0.001, 0.999))):
+        with pytest.raises(ValueError, match="too few to split"):
+            few.split(fractions)
     with pytest.raises(ValueError, match="set is empty"):
         blobs[[]].split()
     lost = blobs.with_columns(ra=np.where(np.arange(300) == 7, np.nan, 150.0))
@@ -285,6 +295,13 @@ def test_a_fits_image_of_another_shape_is_refused(tmp_path, shape, reason):
         ssl.CutoutSet.from_image_files([tmp_path / "one.fits"], Table({"objid": [1]}))
 
 
+@pytest.mark.parametrize("shape", [(3, 40, 30), (3, 40, 15), (7, 8, 6), (5, 8, 6)])
+def test_a_fits_cube_with_the_bands_first_is_taken_however_narrow_it_is(tmp_path, shape):
+    fits.writeto(tmp_path / "one.fits", np.zeros(shape, "float32"))
+    cutouts = ssl.CutoutSet.from_image_files([tmp_path / "one.fits"], Table({"objid": [1]}), size=6)
+    assert cutouts.shape == (1, shape[0], 6, 6)
+
+
 def test_pictures_and_flux_do_not_mix(tmp_path):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     fits.writeto(tmp_path / "b.fits", np.zeros((3, 8, 8), "float32"))
@@ -320,6 +337,8 @@ def test_a_checksum_is_of_the_images_and_of_the_ids(blobs):
     other_ids = blobs.with_columns(objid=blobs.catalogue["objid"][::-1])
     other_images = ssl.CutoutSet.from_arrays(blobs.images[::-1], blobs.catalogue)
     assert len({one.checksum() for one in (blobs, other_ids, other_images)}) == 3
+    pair, same_digits = (blobs[:2].with_columns(objid=ids) for ids in ([1, 23], [12, 3]))
+    assert pair.checksum() != same_digits.checksum()
 
 
 @pytest.mark.parametrize("shape", [(64, 96), (96, 64)])

@@ -25,6 +25,9 @@ def test_another_pixel_scale_is_refused(backbone, parts):
     coarse = ssl.CutoutSet.from_arrays(parts[0].images, parts[0].catalogue, pixel_scale=0.8)
     with pytest.raises(ValueError, match=r"pixels of 0.396 arcsec, these cutouts have 0.8: .* 0.49 times as large"):
         ssl.embed(backbone, coarse)
+    fine = ssl.CutoutSet.from_arrays(parts[0].images, parts[0].catalogue, pixel_scale=0.198)
+    with pytest.raises(ValueError, match="would look 2 times as large"):
+        ssl.embed(backbone, fine)
     with pytest.raises(ValueError, match="Resample"):
         ssl.class_learner(ssl.CutoutDataLoaders.for_classes(coarse, coarse), weights=backbone)
 

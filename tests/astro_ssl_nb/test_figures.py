@@ -2,6 +2,7 @@ import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.style import WithDescription
@@ -25,6 +26,12 @@ def test_a_contact_sheet_shows_every_cutout_under_its_title(blobs):
     axes = ssl.figures.show_cutouts(blobs[:10], blobs.labels("class")[:10]).axes
     np.testing.assert_allclose(drawn(axes), ssl.figures.rgb(blobs.images[:10], blobs.bands))
     assert [ax.get_title() for ax in axes] == ["WIDE", "NARROW"] * 5 + [""] * 6
+
+
+@pytest.mark.parametrize(("bands", "dtype", "origin"), [("gri", np.float32, "lower"), ("RGB", np.uint8, "upper")])
+def test_the_first_row_of_a_picture_is_on_top_and_that_of_fluxes_below(bands, dtype, origin):
+    cutouts = ssl.CutoutSet.from_arrays(np.zeros((1, 3, 8, 8), dtype), Table({"objid": [1]}), bands=bands)
+    assert ssl.figures.show_cutouts(cutouts).axes[0].images[0].origin == origin
 
 
 def test_an_object_is_shown_in_each_of_its_bands_and_in_colour(blobs):

@@ -1,9 +1,14 @@
 """The interactive map and the slider, used as a reader does: a page on disk, a browser, a mouse."""
 
+import base64
+import io
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.table import Table
+from PIL import Image
 
 import astro_ssl_nb as ssl
 
@@ -67,6 +72,18 @@ def test_columns_of_any_name_and_unknown_values_are_shown():
     page = ssl.interactive_map(np.array([[0.25, 0.5], [0.75, 1.0]]), cutouts, columns=["x", "picture"])._repr_html_()
     for text in ("data:image/png", "unknown", "left", "right", "&quot;10&quot;"):
         assert text in page
+
+
+@pytest.mark.parametrize(("bands", "dtype", "row"), [("gri", np.float32, 7), ("RGB", np.uint8, 0)])
+def test_the_first_row_of_a_picture_is_on_top_and_that_of_fluxes_below(bands, dtype, row, tmp_path):
+    images = np.zeros((2, 3, 8, 8), dtype)
+    images[:, :, 0] = 50
+    cutouts = ssl.CutoutSet.from_arrays(images, Table({"class": ["A", "B"]}), bands=bands)
+    page = ssl.interactive_map(np.eye(2), cutouts).save(tmp_path / "map.html").read_text()
+    files = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
+    pictures = [Image.open(io.BytesIO(base64.b64decode(file))) for file in files]
+    shown = [np.asarray(picture).sum((1, 2)).argmax() for picture in pictures if picture.size == (8, 8)]
+    assert shown == [row, row]
 
 
 def test_a_saved_map_is_a_page_of_its_own(chart, page, tmp_path):

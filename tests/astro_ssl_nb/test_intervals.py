@@ -34,6 +34,17 @@ def test_a_baseline_that_stands_still_has_spent_its_labels():
     assert ssl.label_efficiency(curve).efficiency.item() == pytest.approx(5 * (60 / 25) ** 0.1)
 
 
+def test_a_baseline_that_dips_by_chance_keeps_what_it_has_reached():
+    curve = made_up({"pretext": {10: 0.75}, "scratch": {5: 0.6, 10: 0.8, 20: 0.7, 40: 0.74}}, spread=0)
+    row = ssl.label_efficiency(curve).iloc[0]
+    assert row.efficiency == pytest.approx(5 * 2**0.75 / 10) and not row.lower_bound
+
+
+def test_a_baseline_that_never_scored_less_needs_its_fewest_labels():
+    curve = made_up({"pretext": {5: 0.8}, "scratch": {5: 0.8, 10: 0.8, 25: 0.8, 60: 0.9}}, spread=0)
+    assert ssl.label_efficiency(curve).efficiency.item() == pytest.approx(1)
+
+
 def test_a_label_efficiency_pairs_the_seeds_by_their_number():
     ours, theirs = made_up({"pretext": {5: 0.8, 20: 0.9}}), made_up({"scratch": {5: 0.7, 20: 0.8}})
     both = pd.concat([ours, theirs.assign(seed=theirs.seed + 1)])

@@ -80,6 +80,16 @@ def test_a_network_that_keeps_nothing_of_its_move_is_the_backbone_under_a_probe_
     assert np.corrcoef(head[0], plain[0])[0, 1] > 0.5 and not np.allclose(head, plain, atol=1e-3)
 
 
+def test_fine_tuning_moves_early_stages_the_slowest_and_leaves_the_norms_their_statistics(parts, backbone):
+    few = parts[0][ssl.labelled_subset(parts[0].labels("class"), 3, seed=0)]
+    learn = ssl.few_shot_learner(few, weights=backbone)
+    *stages, head = (group["lr"] for group in learn.opt.hypers)
+    assert head == 0 and len(stages) > 3 and (np.diff(stages) > 0).all()
+    before, after = (network.state_dict() for network in (ssl.load_backbone(backbone)[0], learn.model[0].cpu()))
+    kept = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert kept == {name for name in before if "running" in name or "num_batches" in name}
+
+
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_a_few_shot_learner_is_a_learner_that_has_seen_all_its_labels(blobs, backbone, pretrained, monkeypatch):
     from astro_ssl_nb import finetuning
@@ -156,7 +166,7 @@ def added(before, after):
     return len(after.splitlines()) - len(before.splitlines())
 
 
-def test_a_cache_gives_nothing_of_other_images_columns_weights_or_versions(
+def test_a_cache_gives_nothing_of_other_images_columns_weights_versions_or_sources(
     parts, backbone, learn, tmp_path, monkeypatch
 ):
     train, _, test = parts
@@ -173,8 +183,10 @@ def test_a_cache_gives_nothing_of_other_images_columns_weights_or_versions(
     assert new_runs(train=train.with_columns(petroR50_r=2 * train.catalogue["petroR50_r"])) == 1, "the arm of columns"
     ssl.save_backbone(ssl.property_learner(learn.dls, "resnet10t"), kept)  # another network under the same name
     assert new_runs() == 1
-    monkeypatch.setattr("astro_ssl_nb.caches.version", lambda name: "another")
-    assert new_runs() == 2
+    for what in ("version", "file_digest"):  # of the packages, and of the sources here
+        with monkeypatch.context() as changed:
+            changed.setattr(f"astro_ssl_nb.caches.{what}", lambda name: "another")
+            assert new_runs() == 2
 
 
 def test_a_curve_that_fails_keeps_the_runs_that_it_finished(parts, tmp_path):

@@ -114,6 +114,22 @@ def test_same_seed_same_weights_other_seed_other_weights(parts):
     assert not torch.equal(once, trained(1))
 
 
+def test_the_next_fit_takes_the_batches_in_another_order(parts):
+    orders = []
+
+    def keep(self):
+        if self.training:
+            orders[-1] += self.y.flatten().tolist()
+
+    dls = ssl.CutoutDataLoaders.for_properties(parts[0][:32], parts[1][:8], ssl.MAGNITUDES[1:2], bs=16)
+    watch = Callback(before_fit=lambda self: orders.append([]), before_batch=keep)
+    learn = ssl.property_learner(dls, "resnet10t", metrics=[], cbs=watch)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+        learn.fit(1)
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+
+
 def test_dropout_is_the_same_for_the_same_seed_and_leaves_the_generator_as_it_was(parts):
     def trained():
         learn = ssl.class_learner(ssl.CutoutDataLoaders.for_classes(parts[0][:32], parts[1][:8], bs=16), "resnet10t")
@@ -149,6 +165,20 @@ def test_error_bars_are_learned_and_honest(parts):
 def test_a_network_without_error_bars_says_so(learn, parts):
     with pytest.raises(ValueError, match="uncertainty=True"):
         predict_properties(learn, parts[2], uncertainty=True)
+
+
+@pytest.mark.parametrize("wd", [None, 0.3])
+def test_all_weights_decay_as_the_learner_is_told(parts, wd):
+    def indifferent(prediction, target):
+        return 0 * prediction.sum()
+
+    dls = ssl.CutoutDataLoaders.for_classes(parts[0][:32], parts[1][:8], bs=16)
+    learn = ssl.class_learner(dls, "resnet10t", loss_func=indifferent, metrics=[], wd=wd)
+    before = [weight.detach().cpu().clone() for weight in learn.model.parameters()]
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.1)  # two steps
+    for weight, old in zip(learn.model.parameters(), before, strict=True):
+        torch.testing.assert_close(weight.detach().cpu(), old * (1 - 0.1 * (wd or 0.01)) ** 2)
 
 
 def test_stages_go_from_the_stem_to_the_head(learn):

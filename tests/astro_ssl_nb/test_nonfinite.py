@@ -32,6 +32,14 @@ def test_what_is_not_finite_stops_with_the_rows(learn, backbone, parts, tmp_path
         spoilt.lr_find(num_it=6, suggest_funcs=None, show_plot=False)  # which goes on until the loss explodes
 
 
+def test_what_is_not_finite_is_found_in_whatever_batch_it_is(blobs):
+    images = blobs.images.copy()
+    images[0, 2, 3, 3] = np.nan  # the last of 300 are looked at after it
+    holed = ssl.CutoutSet.from_arrays(images, blobs.catalogue)
+    with pytest.raises(ValueError, match=r"1 of 300 cutouts are not finite \(rows \[0\] first"):
+        ssl.embed(None, holed, arch="resnet10t", stretch=ssl.Stretch.fit(blobs))
+
+
 def test_a_search_for_the_rate_ends_where_the_loss_explodes_and_brings_the_weights_back(learn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the search keeps its files here
     steps = count(1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from astro_ssl_nb.probes import as_linear_layer, frozen_probabilities, linear_probe, with_views
+from astro_ssl_nb.probes import as_linear_layer, frozen_probabilities, knn_probe, linear_probe, with_views
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ def test_features_and_columns_are_asked_apart_and_averaged(clouds, probe):
     np.testing.assert_allclose(both, (alone + other) / 2)
     with pytest.raises(ValueError, match="NaN"):
         frozen_probabilities(probe, columns, y, columns_test, **options)
+
+
+@pytest.mark.parametrize(("size", "most"), [(2, 1), (5, 3), (10, 5), (20, 9)])
+def test_no_more_neighbours_are_asked_than_a_class_has_in_a_fold(size, most):
+    y = np.repeat([0, 1], size)
+    probe = knn_probe(size, seed=0).fit(np.random.default_rng(0).normal(0, 1, (2 * size, 3)), y)
+    assert probe[-1].cv_results_["param_n_neighbors"].max() == most
 
 
 def test_a_tie_of_the_control_goes_to_boosting():
