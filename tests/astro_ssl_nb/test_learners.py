@@ -1,3 +1,5 @@
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.learner import Learner
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.learners import predict_properties
+from astro_ssl_nb.learners import adamw, predict_properties
 
 
 def test_a_property_learner_learns_to_measure(learn, parts):
@@ -167,18 +169,20 @@ def test_a_network_without_error_bars_says_so(learn, parts):
         predict_properties(learn, parts[2], uncertainty=True)
 
 
-@pytest.mark.parametrize("wd", [None, 0.3])
-def test_all_weights_decay_as_the_learner_is_told(parts, wd):
+@pytest.mark.parametrize(
+    ("options", "decay"), [({}, 0.01), ({"wd": 0.3}, 0.3), ({"opt_func": partial(adamw, weight_decay=0.2)}, 0.2)]
+)
+def test_all_weights_decay_as_the_learner_is_told(parts, options, decay):
     def indifferent(prediction, target):
         return 0 * prediction.sum()
 
     dls = ssl.CutoutDataLoaders.for_classes(parts[0][:32], parts[1][:8], bs=16)
-    learn = ssl.class_learner(dls, "resnet10t", loss_func=indifferent, metrics=[], wd=wd)
+    learn = ssl.class_learner(dls, "resnet10t", loss_func=indifferent, metrics=[], **options)
     before = [weight.detach().cpu().clone() for weight in learn.model.parameters()]
     with learn.no_bar(), learn.no_logging():
         learn.fit(1, 0.1)  # two steps
     for weight, old in zip(learn.model.parameters(), before, strict=True):
-        torch.testing.assert_close(weight.detach().cpu(), old * (1 - 0.1 * (wd or 0.01)) ** 2)
+        torch.testing.assert_close(weight.detach().cpu(), old * (1 - 0.1 * decay) ** 2)
 
 
 def test_stages_go_from_the_stem_to_the_head(learn):

@@ -13,13 +13,28 @@ from PIL import Image
 import data_fetch
 from astro_ssl_nb import CutoutSet
 from data_fetch.catalogues import DATA_SETS
+from data_fetch.plans import fields_of
 from data_fetch.positions import efigi
+from data_fetch.practice.instrument import Observation
 
 
 @pytest.fixture(scope="module")
 def archive(practice):
     with data_fetch.open_archive(practice.url) as archive:
         yield archive
+
+
+@pytest.mark.parametrize("name", ["pretext", "sg"])  # asked for by field, and by the bits of an id
+def test_cutouts_of_all_objects_fit_into_the_frames_of_all_bands(archive, name):
+    n, size = (1200, 256) if name == "pretext" else (200, 256)
+    catalogue = data_fetch.plan(name, archive=archive, n=n, size=size).catalogue
+    for rows in fields_of(catalogue):
+        part = catalogue[rows]
+        camera = Observation(0, *(int(part[key][0]) for key in ("run", "camcol", "field")))
+        for band in "ugriz":
+            x, y = camera.wcs(band).all_world2pix(part["ra"], part["dec"], 0)
+            for at, side in ((x, 2048), (y, 1489)):
+                assert (size - 1) / 2 <= at.min() and at.max() <= side - 1 - (size - 1) / 2, band
 
 
 def test_mergers_are_chosen_by_votes(archive):
@@ -264,6 +279,14 @@ def test_table_of_vizier_that_is_not_that_of_efigi_is_asked_for_again(spoil, wor
         efigi(archive, DATA_SETS["efigi"].types, tmp_path)
     mirror.faults.clear()
     assert list(efigi(archive, DATA_SETS["efigi"].types, tmp_path)["t_type"]) == list(whole["t_type"])
+
+
+@pytest.mark.parametrize("dtype", ["U8", object])
+def test_places_of_efigi_that_are_text_are_hours_and_degrees(archive, monkeypatch, dtype):
+    columns = {"RAJ2000": np.array(["01 30 00"], dtype), "DEJ2000": np.array(["-02 30 0"], dtype), "T": [-5]}
+    monkeypatch.setattr(archive, "vizier", lambda *_, **__: [Table(columns)])
+    galaxies = efigi(archive, DATA_SETS["ef2"].types)
+    assert (galaxies["ra"][0], galaxies["dec"][0]) == pytest.approx((22.5, -2.5))
 
 
 def test_types_of_efigi_are_those_of_its_main_table(archive, monkeypatch):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from astro_ssl_nb import CutoutSet
 from astro_ssl_nb.set_files import write_card
+from data_fetch.card_pictures import contact_sheet, sky_map
 from data_fetch.dataset_card import write_dataset_card
 
 
@@ -174,6 +175,33 @@ def test_pictures_of_ones_own(folder):
     assert list(pictures(folder)) == ["cutouts"]
     assert "30 x 20 pixels" in text and "nanomaggies" not in text and "pixel scale | not known" in text
     assert "&lt;b>\\| | 1 |" in text and "SDSS:" not in text
+
+
+def test_sky_map_has_right_ascension_grow_to_the_left(folder):
+    cutouts = CutoutSet.open(make_set(folder, n=2, columns={"ra": [170.0, 200.0], "dec": [0.0, 0.0]}.items()))
+    figure, _ = sky_map(cutouts, None, None)
+    longitudes = np.degrees(figure.axes[0].collections[0].get_offsets()[:, 0])
+    assert longitudes.tolist() == pytest.approx([10, -20])
+
+
+def sheet(images, bands):
+    """The pixels of a contact sheet of a set without classes."""
+    cutouts = CutoutSet.from_arrays(images, Table({"objid": np.arange(len(images))}), bands=bands)
+    figure, _ = contact_sheet(cutouts, np.full(len(images), "all"), ["all"])
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def test_contact_sheet_goes_from_the_first_object_to_the_last():
+    images = np.tile(np.arange(0, 200, 2, np.uint8)[:, None, None, None], (1, 3, 8, 8))
+    shown = sheet(images, "RGB")[::9, ::9, 0].ravel()[:24]  # with a gap of one pixel
+    assert (shown[0], shown[-1]) == (0, pytest.approx(198 / 255)) and (np.diff(shown) > 0).all()
+
+
+@pytest.mark.parametrize(("bands", "dtype", "row"), [("gri", np.float32, 23), ("RGB", np.uint8, 0)])
+def test_contact_sheet_has_the_first_row_of_a_picture_on_top_and_that_of_fluxes_below(bands, dtype, row):
+    images = np.zeros((1, 3, 24, 24), dtype)
+    images[:, :, 0] = 50
+    assert sheet(images, bands)[:24, :24].sum((1, 2)).argmax() == row
 
 
 def test_card_replaces_its_own_but_no_other_readme(folder):

@@ -198,6 +198,14 @@ def test_name_that_the_format_needs(tmp_path, format, name):
         export(folder, tmp_path / "out", format)
 
 
+@pytest.mark.parametrize("format", ["fits", "hdf5"])
+def test_column_that_is_called_like_the_mask_of_another(tmp_path, format):
+    table = Table({"run": MaskedColumn([1, 2], mask=[False, True]), "run_mask": [3, 4]})
+    folder = CutoutSet.from_arrays(np.ones((2, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
+    with pytest.raises(ValueError, match="unknown values in 'run', and run_mask: rename the latter"):
+        export(folder, tmp_path / "out", format)
+
+
 def test_label_is_the_class_where_there_is_no_class(tmp_path):
     table = Table({"label": [10, 2, 10]})
     folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")

@@ -4,6 +4,7 @@ Each line of jupyter-book/faults.md is here, or in test_interruptions.py, or in 
 """
 
 import bz2
+import os
 import re
 import shutil
 import zlib
@@ -15,6 +16,7 @@ from astropy.table import Table
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch import draws
+from data_fetch.answers import AnswerError, read_answer
 from data_fetch.folder import WORK, WorkFolder
 from data_fetch.transport import CONNECTIONS
 
@@ -167,6 +169,7 @@ def test_stalled_query_is_given_up_and_sent_again(server, undisturbed, tmp_path)
     "fault, times, reason",
     [
         (Fault(404), 1, "HTTP 404"),
+        (Fault(410), 1, "HTTP 410"),
         (Fault(403), 1, "HTTP 403"),
         (Fault(body=HTML), 3, "not a whole bz2"),
         (Fault(act="reset"), 3, "broke off"),
@@ -194,7 +197,7 @@ def test_lasting_fault_is_listed_and_the_rest_completes(fault, times, reason, se
     assert len(stored) == 2 * FIELDS - (reason != "not finite")
 
     # The same command tries again what may be had another time, and asks for nothing else.
-    passing = reason not in ("HTTP 404", "not finite")
+    passing = reason not in ("HTTP 404", "HTTP 410", "not finite")
     assert set(missing["retry"]) == {str(passing)} or set(missing["retry"]) == {passing}
     server.faults.clear()
     server.log.clear()
@@ -312,6 +315,23 @@ def test_work_of_an_older_version_is_gone_on_with(server, undisturbed, tmp_path)
     assert_same(tmp_path / "set", undisturbed)
 
 
+def test_images_that_the_disk_has_lost_are_cut_again(server, undisturbed, tmp_path):
+    server.faults.append(always("frame", Fault(500), FIRST_FRAME))
+    fetch(server, tmp_path / "set")
+    server.faults.clear()
+    images = tmp_path / "set" / WORK / "images.f4"
+    os.truncate(images, images.stat().st_size // 2)  # which the journal, whose lines are all there, does not know
+    fetch(server, tmp_path / "set")
+    assert_same(tmp_path / "set", undisturbed)
+
+
+def test_reason_names_the_first_band_of_those_that_are_missing(server, tmp_path):
+    server.faults.append(always("frame", Fault(404), FIRST_FRAME.replace("-r-", "-[gr]-")))
+    fetch(server, tmp_path / "set")
+    missing = Table.read(tmp_path / "set" / "missing.ecsv")
+    assert len(missing) == OBJECTS and all("frame-g-" in reason for reason in missing["reason"])
+
+
 def test_damaged_files_of_an_interrupted_run_are_fetched_again(server, undisturbed, tmp_path):
     server.faults.append(always("frame", Fault(404)))
     with pytest.raises(data_fetch.FetchError, match="none of the"):
@@ -328,6 +348,13 @@ def test_lasting_answer_without_rows_is_believed(server, tmp_path):
     server.faults.append(always("sql", SQL["a header without rows"]))
     with pytest.raises(data_fetch.FetchError, match="has 0 objects"):
         fetch(server, tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["ra", "dec", "run", "rerun", "camcol", "field"])
+def test_answer_without_a_value_that_every_object_has_is_not_believed(name):
+    answer = f"#Table1\nobjID,{name}\n5,null\n6,1\n"
+    with pytest.raises(AnswerError, match=f"answered 1 rows without {name}"):
+        read_answer(answer, {"objID": int, name: float})
 
 
 def test_answer_at_the_row_cap_is_asked_for_in_parts(server, undisturbed, tmp_path):

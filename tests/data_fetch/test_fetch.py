@@ -15,11 +15,13 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table, vstack
+from astropy.wcs import WCS
 from filelock import FileLock
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch.catalogues import PHOTOMETRY, SPECTRUM
+from data_fetch.draws import Excluded
 from data_fetch.folder import WORK
 
 REPOSITORY = Path(__file__).parents[2]
@@ -106,6 +108,12 @@ def test_plan_counts_objects_without_a_class_as_the_card_does():
         table = Table({**where, "class": unknown})
         table.meta = {"sql": [], "excluded": None, "unmatched": Table()}
         assert "objects   3: 1 (not known), 2 " in str(data_fetch.Plan("mine", table, ("r",), 0, 32))
+
+
+def test_plan_of_one_frame_takes_a_minute():
+    table = Table(dict.fromkeys(("run", "rerun", "camcol", "field"), [1]))
+    table.meta = {"sql": [], "excluded": None, "unmatched": Table()}
+    assert "requests  1 for frames, about 3 MB and 1 min at 60" in str(data_fetch.Plan("mine", table, ("r",), 0, 32))
 
 
 def test_integers_of_numpy_are_integers(archive, sgq):
@@ -204,6 +212,14 @@ def test_excluded_sets_have_their_own_width_and_need_no_units(archive, tmp_path)
         reach = np.sqrt(2) * (32 * 0.396 + pixels * (scale or 0.396)) / 2
         assert where.separation(middle).min() > reach * u.arcsec
         assert chosen.meta["excluded"]["by position"] > 0
+
+
+def test_object_that_is_met_by_its_id_is_not_counted_by_its_position_too(tmp_path):
+    at = Table({"objid": [7, 8, 9], "ra": [10.0, 10.0, 11.0] * u.deg, "dec": [0.0, 0.0, 0.0] * u.deg})
+    CutoutSet.from_arrays(np.zeros((1, 1, 8, 8)), at[:1], bands="r").save(tmp_path / "set")
+    excluded = Excluded([tmp_path / "set"], 32)
+    assert list(excluded.remove(at)["objid"]) == [9]
+    assert excluded.counts == {"by id": 1, "by position": 1}
 
 
 def test_only_the_objects_themselves_are_excluded_where_their_ids_are_signed(archive, tmp_path):
@@ -351,6 +367,19 @@ def test_field_that_is_not_in_the_archive_is_listed_as_missing(mirror, tmp_path,
     cutouts = CutoutSet.open(tmp_path / "set")
     assert list(cutouts.catalogue["objid"]) == list(objects["objid"][~gone])
     assert cutouts.card["missing"] == gone.sum() and len(cutouts.images) == len(cutouts)
+
+
+def test_cutouts_reach_the_edges_of_a_frame_and_not_beyond():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crpix, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [1025, 745], [10, 0]
+    wcs.wcs.cd = np.eye(2) * 1.1e-4
+    frame, half = data_fetch.Frame(np.ones((1489, 2048), np.float32), wcs), 15.5
+    first, last = (half, half), (2047 - half, 1488 - half)
+    beyond = [(half - 1, 700), (2047 - half + 1, 700), (700, half - 1), (700, 1488 - half + 1)]
+    ra, dec = wcs.wcs_pix2world(*np.transpose([first, last, *beyond]), 0)
+    images, problems = frame.cutouts(ra, dec, 32)
+    assert np.isfinite(images[:2]).all()
+    assert problems == dict.fromkeys((2, 3, 4, 5), "the cutout leaves the frame")
 
 
 def test_broken_frame_is_never_kept(mirror, tmp_path):

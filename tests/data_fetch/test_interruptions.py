@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import data_fetch
+from astro_ssl_nb import CutoutSet
 from astro_ssl_nb.files import whole_file
+from astro_ssl_nb.set_files import write_card
 from data_fetch.folder import WORK
 
 from .faults import FIRST_FRAME, Fault, N, assert_same, fetch, once
@@ -162,6 +165,14 @@ def test_damaged_request_of_an_unfinished_set_is_named_with_the_way_out(server, 
     (tmp_path / "set" / WORK / "request.json").write_bytes(b"[]")
     with pytest.raises(data_fetch.FetchError, match="request.json is damaged, .*: remove"):
         fetch(server, tmp_path / "set")
+
+
+def test_object_that_is_both_here_and_missing_is_found(undisturbed, tmp_path):
+    part = CutoutSet.open(undisturbed)[:5]
+    folder = part.save(tmp_path / "set")
+    Table({"objid": part.catalogue["objid"][:1], "reason": ["gone"]}).write(folder / "missing.ecsv")
+    write_card({**part.card, "missing": 1}, folder)
+    assert "1 objects are in the catalogue and listed as missing" in data_fetch.verify(folder)
 
 
 def test_set_without_a_request_can_be_verified(undisturbed, tmp_path):

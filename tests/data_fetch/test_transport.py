@@ -80,6 +80,12 @@ def test_redirect_to_a_dead_server_costs_one_frame(server, dead, tmp_path):
     assert len(missing) == OBJECTS and f"sent us on to {dead[7:]}, which cannot be reached" in missing["reason"][0]
 
 
+def test_answers_of_releases_are_kept_apart(server, tmp_path):
+    for release in (16, 17, 16, 17):
+        client(server, release=release).query("SELECT p.objID FROM PhotoObj AS p", folder=tmp_path)
+    assert len(server.asked("sql")) == 2
+
+
 @pytest.mark.parametrize("where", [*LEADING_NOWHERE, "a dead server"])
 def test_answer_to_sql_that_leads_nowhere_stops_the_fetch_which_goes_on_later(where, server, dead, tmp_path):
     fault = LEADING_NOWHERE.get(where, Fault(302, (("Location", dead),)))

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 
 from data_fetch.practice.instrument import BANDS, PIXEL_SCALE, Observation
 from data_fetch.practice.photometry import measure
+from data_fetch.practice.render import truncate
 
 FIELD = (9101, 3, 11)
 
@@ -68,6 +69,11 @@ def test_pixels_keep_ten_binary_digits(frames):
     bits = frames["g"][0].data.astype(np.float32).view(np.uint32)
     assert not np.any(bits & 0x3FFF)
     assert np.mean(bits & 0x4000 != 0) > 0.4  # and not fewer
+
+
+def test_pixels_are_rounded_and_not_cut_off():
+    exact = np.random.default_rng(0).uniform(0.1, 10, 1_000_000).astype(np.float32)
+    assert np.mean(truncate(exact) / exact, dtype=float) == pytest.approx(1, abs=1e-5)
 
 
 def test_hdus_1_and_2_lead_back_to_counts(frames):
