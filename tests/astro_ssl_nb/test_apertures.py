@@ -6,10 +6,7 @@ from astropy.table import Table
 
 import astro_ssl_nb as ssl
 
-
-def disk(radius, side=64):
-    row, column = np.indices((side, side)) - (side - 1) / 2
-    return (np.hypot(row, column) < radius).astype(float)
+from .shapes import disk
 
 
 def cutouts_of(*images, bands, noise=1e-4):

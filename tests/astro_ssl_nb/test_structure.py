@@ -9,10 +9,7 @@ from astropy.table import Table
 
 import astro_ssl_nb as ssl
 
-
-def disk(x, y, radius, side=64):
-    row, column = np.indices((side, side)) - (side - 1) / 2
-    return (np.hypot(column - x, row - y) < radius).astype(float)
+from .shapes import disk
 
 
 def measured(*images, bands="gri"):
@@ -24,8 +21,8 @@ def measured(*images, bands="gri"):
 
 
 def test_a_companion_makes_a_galaxy_asymmetric_and_a_concentrated_one_is_uneven():
-    galaxy, companion = disk(0, 0, 6), disk(15, 0, 3)
-    asymmetry, gini = measured(galaxy, galaxy + companion, galaxy + companion + disk(-15, 0, 3), disk(0, 0, 12))
+    galaxy, companion = disk(6), disk(3, 15)
+    asymmetry, gini = measured(galaxy, galaxy + companion, galaxy + companion + disk(3, -15), disk(12))
     np.testing.assert_allclose(asymmetry, [0, 2 * companion.sum() / (galaxy + companion).sum(), 0, 0], atol=1e-9)
     assert gini[0] > gini[1] > gini[3] > 0
 
@@ -38,18 +35,18 @@ def test_a_galaxy_between_pixels_is_as_symmetric_as_one_on_them():
 
 
 def test_each_side_of_a_cutout_has_its_own_margin():
-    asymmetry, gini = measured(disk(0, 0, 6, side=32)[12:20] + disk(8, 0, 2, side=32)[12:20])
+    asymmetry, gini = measured(disk(6, side=32)[12:20] + disk(2, 8, side=32)[12:20])
     assert asymmetry[0] > 0.1 and gini[0] > 0.1
 
 
 def test_light_in_the_corners_does_not_count():
-    corner = disk(-29, 0, 2)
-    np.testing.assert_allclose(measured(disk(0, 0, 6) + corner), measured(disk(0, 0, 6)))
+    corner = disk(2, -29)
+    np.testing.assert_allclose(measured(disk(6) + corner), measured(disk(6)))
 
 
 def test_noise_makes_a_galaxy_hardly_asymmetric():
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 64, 64))
-    galaxy, companion = disk(0, 0, 6), disk(15, 0, 3)
+    galaxy, companion = disk(6), disk(3, 15)
     asymmetry, _ = measured(galaxy + noise[0], galaxy + companion + noise[1])
     assert asymmetry[0] < 0.1  # the noise alone sums to more than the light of the galaxy
     assert abs(asymmetry[1] - 2 * companion.sum() / (galaxy + companion).sum()) < 0.1
@@ -73,7 +70,7 @@ def test_pictures_are_measured_in_their_middle_plane():
 
 
 def test_an_image_at_any_distance_keeps_its_middle_and_its_seed():
-    image = torch.from_numpy(disk(0, 0, 8)).float().expand(50, 3, 64, 64)
+    image = torch.from_numpy(disk(8)).float().expand(50, 3, 64, 64)
     seen, again = (ssl.at_any_distance(image, random.Random(0)) for _ in range(2))
     assert torch.equal(seen, again) and seen.shape == image.shape
     sizes = (seen[:, 0] > 0.5).sum(dim=(1, 2)).float()
