@@ -3,9 +3,10 @@
 import importlib
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+
+from .paths import REPOSITORY
 
 BROWSERS = (
     "chromium",
@@ -29,7 +30,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def book_module(monkeypatch):
     """A function that imports one of the modules which build the book, by name."""
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "jupyter-book")
+    monkeypatch.syspath_prepend(REPOSITORY / "jupyter-book")
     return importlib.import_module
 
 

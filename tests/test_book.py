@@ -4,8 +4,6 @@ import html as html_text
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +12,9 @@ import papermill
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .built_book import build, lay_run
+from .paths import REPOSITORY
+
 CHAPTERS = [
     chapter["file"]
     for part in yaml.safe_load((REPOSITORY / "jupyter-book" / "_toc.yml").read_text())["parts"]
@@ -139,28 +139,9 @@ PROSE = """A magnitude $m$ ([Lupton et al. 2004](https://arxiv.org/abs/astro-ph/
 
 
 def make_run(root, prose=PROSE):
-    """Copy the book's pages to a folder and lay a finished run beside them; return the folder of the run."""
-    for folder in ("jupyter-book", "notebooks"):
-        shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    run = root / "runs" / "trial"
-    (run / "notebooks").mkdir(parents=True)
-    for name in NOTEBOOKS:
-        nbformat.write(executed_notebook(f"Notebook {name[:2]}", prose), run / "notebooks" / f"{name}.ipynb")
-    summary = {
-        "preset": "quick",
-        "versions": {"python": "3.99.1"},
-        "machine": {"system": "Some OS", "processor": "some64", "cores": 2, "memory_gb": 8},
-        "sections": SECTIONS,
-        "notebooks": {name: {"seconds": 83.4, "peak_memory_mb": 1234} for name in NOTEBOOKS},
-    }
-    (run / "summary.json").write_text(json.dumps(summary))
-    return run
-
-
-def build(root):
-    """Run the builder's command line in a folder."""
-    command = [sys.executable, str(root / "jupyter-book" / "build.py"), "--run", "trial"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root)
+    """Lay the run of notebooks with this prose into a folder, and return the folder of the run."""
+    notebooks = {name: executed_notebook(f"Notebook {name[:2]}", prose) for name in NOTEBOOKS}
+    return lay_run(root, notebooks, preset="quick", sections=SECTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +182,7 @@ def test_only_the_book_of_a_run_is_replaced(tmp_path):
     (other / "book").mkdir(parents=True)
     (other / "book" / "mine.tex").write_text("mine")
     for run, said in (("other", "There is no run 'other'"), (str(other), "The run is a name of letters")):
-        command = [sys.executable, str(tmp_path / "jupyter-book" / "build.py"), "--run", run]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = build(tmp_path, run)
         assert done.returncode == 1 and said in done.stderr
         assert [path.name for path in (other / "book").iterdir()] == ["mine.tex"]
 

@@ -8,10 +8,6 @@ import base64
 import functools
 import http.server
 import io
-import json
-import shutil
-import subprocess
-import sys
 import threading
 import urllib.parse
 import zipfile
@@ -27,7 +23,9 @@ from PIL import Image
 
 import astro_ssl_nb as ssl
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .built_book import build, lay_run
+from .paths import REPOSITORY
+
 HEAVY = {"notebooks/04_see_what_it_learned.html"}  # holds an interactive map
 ONE_PAGE = 3e6  # bytes of a page and its pictures
 SHARED = 5e6  # bytes of the theme and MathJax, which a browser loads once for all pages
@@ -81,22 +79,11 @@ def html(tmp_path_factory, request):
             pytest.fail(f"there is no book in the folder {given}: `make book RUN=...` makes it")
         return Path(given).resolve()
     root = tmp_path_factory.mktemp("book")
-    for folder in ("jupyter-book", "notebooks"):
-        shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    run = root / "runs" / "trial"
-    (run / "notebooks").mkdir(parents=True)
-    costs = {}
-    for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
-        notebook = with_outputs(nbformat.read(path, as_version=4))
-        if not costs:
-            add_solution(notebook)
-        nbformat.write(notebook, run / "notebooks" / path.name)
-        costs[path.stem] = {"seconds": 83.4, "peak_memory_mb": 1234}
-    machine = {"system": "Some OS", "processor": "some64", "cores": 2, "memory_gb": 8}
-    summary = {"preset": "laptop", "versions": {"python": "3.99.1"}, "machine": machine, "notebooks": costs}
-    (run / "summary.json").write_text(json.dumps(summary))
-    command = [sys.executable, str(root / "jupyter-book" / "build.py"), "--run", "trial"]
-    built = subprocess.run(command, capture_output=True, text=True)
+    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+    notebooks = {path.stem: with_outputs(nbformat.read(path, as_version=4)) for path in paths}
+    add_solution(notebooks[paths[0].stem])
+    run = lay_run(root, notebooks, preset="laptop")
+    built = build(root)
     assert built.returncode == 0, built.stdout + built.stderr
     return run / "book" / "_build" / "html"
 

@@ -1,13 +1,12 @@
 """Links that the builder of the book makes of prose: to the glossary, and from papers to the bibliography."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 from pybtex.database import parse_file
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .paths import REPOSITORY
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)

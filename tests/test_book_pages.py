@@ -1,11 +1,10 @@
 """What the modules that write the pages of the book say, without a book."""
 
 import re
-from pathlib import Path
 
 import nbformat
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .paths import REPOSITORY
 
 
 def test_a_run_with_one_seed_has_no_interval(book_module):

@@ -19,7 +19,8 @@ from pybtex.database import parse_file
 
 import astro_ssl_nb
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .paths import REPOSITORY
+
 PACKAGES = ("astro_ssl_nb", "data_fetch")  # the second stands on the first
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))

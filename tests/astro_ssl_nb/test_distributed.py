@@ -17,12 +17,12 @@ import astro_ssl_nb as ssl
 from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.checkpoints import read_checkpoint
 
+from ..paths import REPOSITORY
 from .small_run import no_augmentation, train_small
 
-ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-OPTIONS = {"stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT, "cwd": ROOT}
+OPTIONS = {"stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT, "cwd": REPOSITORY}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def rank_of(process):
 def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(folder, tmp_path):
     out = tmp_path / "run"
     options = ["--data", folder, "--out", out, "--arch", "resnet10t", "--epochs", "4", "--bs", "20", "--every", "3"]
-    command = [*TORCHRUN, ROOT / "notebooks" / "pretrain_many.py", *map(str, options)]
+    command = [*TORCHRUN, REPOSITORY / "notebooks" / "pretrain_many.py", *map(str, options)]
     with started(command) as job:
         assert "no checkpoint" in job.stdout.readline()
         assert "checkpoint written" in job.stdout.readline()
@@ -125,7 +125,7 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(folder, tmp_p
 
 
 def test_dask_example_of_the_book_embeds_and_goes_on(blobs, folder, backbone, tmp_path):
-    page = (ROOT / "jupyter-book" / "survey_scale.md").read_text()
+    page = (REPOSITORY / "jupyter-book" / "survey_scale.md").read_text()
     (code,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "LocalCluster" in code]
     book = {"__name__": "book"}
     exec(code, book)

@@ -5,12 +5,12 @@ import inspect
 import json
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from ..paths import REPOSITORY
+
 MODULES = sorted(path.stem for path in (REPOSITORY / "benchmarks").glob("*.py"))
 # The other sections start many processes, which takes minutes even when tiny: `make bench` runs them.
 TINY = {

@@ -4,14 +4,15 @@ import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.table import Table
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "own_pictures.py"
+from ..paths import REPOSITORY
+
+SCRIPT = REPOSITORY / "benchmarks" / "own_pictures.py"
 
 
 def test_scores_on_a_folder_are_printed_and_kept_with_a_run(tmp_path):

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -17,8 +16,9 @@ from run_course import run_course
 
 import astro_ssl_nb as ssl
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+from ..paths import REPOSITORY
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -44,8 +44,8 @@ def run(tmp_path_factory):
     """The folder of a run of the whole course with the `ci` preset."""
     home = tmp_path_factory.mktemp("course")
     for name in ("notebooks", "astro_ssl_nb", "data_fetch"):
-        shutil.copytree(ROOT / name, home / name)
-    run_course(ROOT / "notebooks/presets/ci.yml", "ci", course=home / "notebooks")
+        shutil.copytree(REPOSITORY / name, home / name)
+    run_course(REPOSITORY / "notebooks/presets/ci.yml", "ci", course=home / "notebooks")
     return home / "runs" / "ci"
 
 
@@ -98,7 +98,7 @@ def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, m
     Table({"file": files[:80], "label": two[:80].labels("class")}).write(tmp_path / "labels.csv")
     Table({"file": files[80:]}).write(tmp_path / "more.csv")
     monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
     said: dict = {}
     exec(code.replace("runs/demo", str(run)), said)
     assert len(said["curve"]) == 3 * 2 * 5 and said["answers"].index.tolist() == files[80:]
@@ -107,7 +107,7 @@ def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, m
 
 @pytest.mark.timeout(1500)
 def test_papermill_alone_runs_a_notebook_as_the_readme_says(run):
-    command = re.search(r"^\S*/papermill (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    command = re.search(r"^\S*/papermill (.+)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)[1]
     words = [sys.executable, "-m", "papermill", *shlex.split(command.replace("demo", run.name))]
     finished = subprocess.run(words, cwd=run.parents[1], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
@@ -116,7 +116,7 @@ def test_papermill_alone_runs_a_notebook_as_the_readme_says(run):
     assert len(given) == 1 and f'run = "{run.name}"\nn_labels = 10' in given[0]
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "notebooks/presets").glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", sorted((REPOSITORY / "notebooks/presets").glob("*.yml")), ids=lambda path: path.stem)
 def test_every_preset_fits_the_notebooks(preset):
     from parameters import read_preset, resolve_parameters
 

@@ -3,13 +3,14 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 from exercises import BLANK, write_exercises
 
-COURSE = Path(__file__).parents[2] / "notebooks"
+from ..paths import REPOSITORY
+
+COURSE = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(COURSE.glob("*.ipynb"))
 
 

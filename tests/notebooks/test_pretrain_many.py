@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,9 @@ from astropy.table import Table
 
 from astro_ssl_nb import CutoutSet
 
-PROGRAM = Path(__file__).parents[2] / "notebooks" / "pretrain_many.py"
+from ..paths import REPOSITORY
+
+PROGRAM = REPOSITORY / "notebooks" / "pretrain_many.py"
 
 
 @pytest.mark.parametrize("options, words", [((), "Stopped: property 'modelMag_u' needs"), (("--bs", "0"), "--bs 0: a")])
