@@ -242,6 +242,7 @@ def stretch_of_part(stretch, train, part):
 
 
 def refuse_nonfinite(finite, rows):
+    """Raise a ValueError if something is not finite in cutouts: `finite` says what is, (N, ...) bool, of these rows."""
     broken = rows[~finite.reshape(len(rows), -1).all(axis=1)]
     if len(broken):
         raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 from PIL import Image
 
 import data_fetch
@@ -193,6 +193,12 @@ def test_lists_that_cannot_be_used(practice, command, tmp_path, text, words):
     (tmp_path / "mine.csv").write_text(text)
     done = command("positions", tmp_path / "mine.csv", "--archive", practice.url, "--out", tmp_path / "set")
     assert done.returncode == 2 and words in done.err and "Traceback" not in done.err, done.err
+
+
+def test_list_in_a_unit_that_is_none_of_angles(tmp_path):
+    QTable({"ra": [17.0] * u.mag, "dec": [1.0] * u.deg}).write(tmp_path / "mine.ecsv")
+    with pytest.raises(data_fetch.FetchError, match=r"mine.ecsv: column ra holds no angles \('mag' and 'deg'"):
+        data_fetch.read_positions(tmp_path / "mine.ecsv")
 
 
 def test_list_made_of_an_earlier_fetch_keeps_all_its_columns(archive, mine, frames_folder, tmp_path):
