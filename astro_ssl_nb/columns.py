@@ -180,7 +180,7 @@ def as_ids(column):
     unknown = np.flatnonzero(unknown_values(column))
     if len(unknown):
         raise ValueError(
-            f"objid is unknown in {len(unknown)} of {len(column)} rows, the first is row {unknown[0]}: fill it in, or "
+            f"no objid in {len(unknown)} rows, the first is row {unknown[0] + 1} of {len(column)}: fill it in, or "
             "leave out the column, and rows are numbered"
         )
     if column.dtype.kind != "f":
@@ -188,7 +188,7 @@ def as_ids(column):
     broken = np.flatnonzero((column != np.round(column)) | (np.abs(column) >= EXACT))
     if len(broken):
         raise ValueError(
-            f"objid is a float, such as {column[broken[0]]!r} in row {broken[0]}, which may have lost digits: read ids "
-            "as integers or as text"
+            f"objid is a float, such as {float(column[broken[0]])!r} in row {broken[0] + 1} of {len(column)}, which "
+            "may have lost digits: read ids as integers or as text"
         )
     return column.astype(np.int64)

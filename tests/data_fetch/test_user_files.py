@@ -461,7 +461,7 @@ def test_spaces_are_no_label_and_none_makes_another_class(tmp_path, suffix):
 
 def test_row_without_an_id_is_refused_in_a_table_with_ids(tmp_path):
     (tmp_path / "labels.csv").write_text("file,objid\na.png,7\nb.png,\n")
-    with pytest.raises(FetchError, match="has no objid in 1 rows, the first is row 2: fill them in, or leave out"):
+    with pytest.raises(FetchError, match="no objid in 1 rows, the first is row 2 of 2: fill it in, or leave out"):
         data_fetch.own_images(tmp_path, tmp_path / "labels.csv", out=tmp_path / "set")
 
 
