@@ -207,8 +207,8 @@ def verdict_table(differences):
     return table[sorted(table)].fillna("").rename_axis(index=["task", "arm", "minus"], columns="labels per class")
 
 
-def label_efficiency(curve, *, baseline="scratch", probe="finetune"):
-    """How many times fewer labels the arm "pretext" needs than a baseline for the same score.
+def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetune"):
+    """How many times fewer labels an arm needs than a baseline for the same score.
 
     Both sides use one probe, named beforehand: the best of several by their test scores would flatter the arm. The
     baseline's mean curve is interpolated in the logarithm of the number of labels. The 95 % interval is a bootstrap
@@ -218,8 +218,7 @@ def label_efficiency(curve, *, baseline="scratch", probe="finetune"):
     Parameters
     ----------
     curve : DataFrame of `label_curve`
-    baseline : str, default="scratch"
-        Another arm.
+    arm, baseline : str
     probe : str, default="finetune"
 
     Returns
@@ -245,19 +244,19 @@ def label_efficiency(curve, *, baseline="scratch", probe="finetune"):
     from scipy import stats
 
     _refuse_repeats(curve)
-    runs, arms = curve[curve.probe == probe], ("pretext", baseline)
-    for name in arms:
+    runs = curve[curve.probe == probe]
+    for name in (arm, baseline):
         if name not in set(runs.arm):
             known = sorted({*zip(curve.arm, curve.probe, strict=True)})
             raise ValueError(f"the curve has no run of arm {name!r} with probe {probe!r}: choose from {known}")
     by_seed = [
         runs[runs.arm == name].pivot_table(index="n_labels", columns="seed", values="accuracy").dropna(axis=1)
-        for name in arms
+        for name in (arm, baseline)
     ]
     shared = by_seed[0].columns.intersection(by_seed[1].columns)  # both sides had the same labels there
     if not len(shared):
         raise ValueError(
-            f"'pretext' and {baseline!r} have no seed in common at which both have all their sizes: give both the same "
+            f"{arm!r} and {baseline!r} have no seed in common at which both have all their sizes: give both the same "
             "draws of labels"
         )
     sizes, baseline_sizes = (table.index.to_numpy(float) for table in by_seed)

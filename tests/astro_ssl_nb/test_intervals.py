@@ -23,6 +23,8 @@ def test_label_efficiency_counts_the_labels_that_the_baseline_needs():
     assert table.efficiency.tolist() == pytest.approx([4, 1, 1 / 8])
     assert table.lower_bound.tolist() == [False, True, False]
     assert table.upper_bound.tolist() == [False, False, True]
+    named = ssl.label_efficiency(curve.replace({"arm": {"pretext": "mine", "scratch": "theirs"}}), "mine", "theirs")
+    pd.testing.assert_frame_equal(named, ssl.label_efficiency(curve))
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.label_efficiency(curve, baseline="imagenet")
     with pytest.raises(ValueError, match="no run of arm 'pretext' with probe 'linear': choose from .*'finetune'"):
