@@ -278,11 +278,11 @@ def score_table(reports):
     >>> labels = np.repeat(["STAR", "QSO"], 11)
     >>> report = representation_report(np.where(labels == "QSO", 9.0, 0.0)[:, None], labels)
     >>> score_table({"brightness": report}).loc["brightness", "NMI"]
-    '1.000 (1.000 to 1.000)'
+    '1.00 (1.00 to 1.00)'
     """
     rows = {
         name: {
-            title: "{:.3f} ({:.3f} to {:.3f})".format(*(one[f"{score}{end}"] for end in ("", "_low", "_high")))
+            title: "{:.2f} ({:.2f} to {:.2f})".format(*(one[f"{score}{end}"] for end in ("", "_low", "_high")))
             for score, title in CLUSTERS.items()
         }
         | {title: f"{one[score]:.3f}" for score, title in WHOLE.items()}
