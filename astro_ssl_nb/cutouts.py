@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from astro_ssl_nb.columns import as_catalogue, as_column, as_ids, as_text, number_rows, unknown_values
-from astro_ssl_nb.image_arrays import JoinedImages, as_images
-from astro_ssl_nb.image_files import check_alike, read_image
+from astro_ssl_nb.image_arrays import JoinedImages, as_images, check_images
+from astro_ssl_nb.image_files import read_images
 from astro_ssl_nb.joining import check_joinable, joined_card, joined_catalogue
 from astro_ssl_nb.set_files import check_whole, in_arcsec, read_set, write_set
 from astro_ssl_nb.splitting import overlap_groups, split_rows
@@ -55,23 +55,11 @@ class CutoutSet:
         self._rows = np.arange(len(images)) if _rows is None else _rows
         self.catalogue = catalogue
         self.card = card
-        if len(images.shape) != 4:
-            raise ValueError(f"images have shape {images.shape}: a CutoutSet takes (N, bands, height, width)")
-        if images.dtype not in (np.float32, np.uint8):
-            raise ValueError(
-                f"images hold {images.dtype} numbers, and not float32 fluxes or uint8 pictures: convert "
-                "them, as `CutoutSet.from_arrays` does"
-            )
+        check_images(images, self.bands)
         if len(self._rows) != len(catalogue):
             raise ValueError(
                 f"{len(self._rows)} images but {len(catalogue)} catalogue rows: give one row an image, in their order"
             )
-        if len(self.bands) != images.shape[1]:
-            raise ValueError(f"bands {self.bands} name {len(self.bands)} planes, the images have {images.shape[1]}")
-        if len(set(self.bands)) < len(self.bands):
-            raise ValueError(f"bands {self.bands}: give each plane a name of its own")
-        if self.is_picture and self.bands != tuple("RGB"):
-            raise ValueError(f"uint8 pictures have the planes R, G, B, and not {self.bands}: give fluxes as floats")
         if "objid" not in catalogue.colnames:
             raise ValueError(f"the catalogue has no `objid` column, only {catalogue.colnames}: add one id a row")
 
@@ -132,12 +120,7 @@ class CutoutSet:
             If a file cannot be read as an image or has colours of more than 8 bits, the files do not all have the same
             number and kind of planes, or `size` or `crop` is out of range.
         """
-        paths = list(paths)  # which may be what `glob` yields
-        planes = [read_image(Path(path), size, crop) for path in paths]
-        if not planes:
-            raise ValueError("no image files were given: `paths` is empty")
-        check_alike(paths, planes)
-        return cls.of_image_files(np.stack(planes), catalogue, pixel_scale)
+        return cls.of_image_files(read_images(paths, size, crop), catalogue, pixel_scale)
 
     @classmethod
     def of_image_files(cls, images, catalogue, pixel_scale, **provenance):

@@ -30,6 +30,23 @@ def as_images(images):
     return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
 
 
+def check_images(images, bands):
+    """Raise a ValueError unless images are what a CutoutSet keeps, and bands name their planes."""
+    if len(images.shape) != 4:
+        raise ValueError(f"images have shape {images.shape}: a CutoutSet takes (N, bands, height, width)")
+    if images.dtype not in (np.float32, np.uint8):
+        raise ValueError(
+            f"images hold {images.dtype} numbers, and not float32 fluxes or uint8 pictures: convert "
+            "them, as `CutoutSet.from_arrays` does"
+        )
+    if len(bands) != images.shape[1]:
+        raise ValueError(f"bands {bands} name {len(bands)} planes, the images have {images.shape[1]}")
+    if len(set(bands)) < len(bands):
+        raise ValueError(f"bands {bands}: give each plane a name of its own")
+    if images.dtype == np.uint8 and bands != tuple("RGB"):
+        raise ValueError(f"uint8 pictures have the planes R, G, B, and not {bands}: give fluxes as floats")
+
+
 class MappedImages:
     """The images of a file `images.npy`, (N, B, H, W), which stay on disk until they are read.
 

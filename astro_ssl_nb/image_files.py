@@ -6,6 +6,7 @@ import math
 import re
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -104,6 +105,16 @@ def _bits(picture, head):
     if picture.format == "TIFF":
         return int(np.max(picture.tag_v2.get(258, 1)))  # the tag BitsPerSample
     return 8
+
+
+def read_images(paths, size, crop):
+    """The images of several files, which must be alike, as one array; errors are those of `read_image`."""
+    paths = list(paths)  # which may be what `glob` yields
+    planes = [read_image(Path(path), size, crop) for path in paths]
+    if not planes:
+        raise ValueError("no image files were given: `paths` is empty")
+    check_alike(paths, planes)
+    return np.stack(planes)
 
 
 def check_alike(paths, images):
