@@ -120,7 +120,9 @@ def as_catalogue(table):
         catalogue = Table(table)  # of a QTable too: its columns keep their units, and are numbers
     call_by_name(catalogue, ("objid", "ra", "dec"))
     for name in catalogue.colnames:
-        catalogue[name] = as_column(catalogue[name])
+        column = as_column(catalogue[name])
+        if column is not catalogue[name]:  # a column that is put in its own place is copied
+            catalogue[name] = column
     if "objid" in catalogue.colnames:
         catalogue["objid"] = as_ids(catalogue["objid"])
     return catalogue

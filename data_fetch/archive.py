@@ -318,7 +318,7 @@ def _read_votable(body):
     try:
         parsed = votable.parse(io.BytesIO(body), verify="ignore")
         tables = list(parsed.iter_tables())
-        infos = [info for part in (parsed, *parsed.resources, *parsed.iter_tables()) for info in part.infos]
+        infos = [info for part in (parsed, *parsed.resources, *tables) for info in part.infos]
     except Exception as error:  # the XML parser and the reader raise what they like
         raise AnswerError(f"answered something that is not a VOTable: {body[:100]!r}") from error
     for info in infos:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
-from astro_ssl_nb.columns import as_column, as_floats, call_by_name, unknown_values
+from astro_ssl_nb.columns import as_column, as_floats, as_text, call_by_name, unknown_values
 from astro_ssl_nb.set_files import class_column
 from data_fetch.folder import FetchError
 
@@ -83,14 +83,17 @@ def read_table(path):
 def class_labels(catalogue):
     """The class of each row of a catalogue as str, "(not known)" where it is unknown; None without classes.
 
-    >>> class_labels(Table({"class": MaskedColumn([1, 2], mask=[False, True])})).tolist()
+    >>> class_labels(Table({"class": [1.0, np.nan]})).tolist()
     ['1', '(not known)']
     """
     name = class_column(catalogue)
     if name is None:
         return None
     column = catalogue[name]
-    return np.where(unknown_values(column), "(not known)", np.ma.getdata(np.ma.asarray(column)).astype(str))
+    known = ~unknown_values(column)
+    labels = np.full(len(column), "(not known)", dtype=object)
+    labels[known] = as_text(column[known])
+    return labels.astype(str)
 
 
 def as_degrees(column):
