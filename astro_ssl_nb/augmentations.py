@@ -39,9 +39,9 @@ def turn_and_shift(x, rng):
         torch.where(flip[:, None] < 0.5, index, index.flip(0)) + shift[:, None]
         for flip, shift in zip(draw[:2], (draw[2:4] * (2 * MAX_SHIFT + 1)).long() - MAX_SHIFT, strict=True)
     )
-    rows, columns = (i.clamp(0, side - 1).to(x.device) for i in (rows, columns))
+    rows, columns = (i.clamp(0, side - 1).to(x.device, non_blocking=True) for i in (rows, columns))
     # Where `swap` is set, rows run across and columns run down: the image is transposed in the same single gather.
-    swap = (draw[4] < 0.5).to(x.device)[:, None, None]
+    swap = (draw[4] < 0.5).to(x.device, non_blocking=True)[:, None, None]
     rows = torch.where(swap, rows[:, None, :], rows[:, :, None])
     columns = torch.where(swap, columns[:, :, None], columns[:, None, :])
     image = torch.arange(n, device=x.device)[:, None, None]

@@ -1,14 +1,18 @@
 """A fastai DataLoader that reads, stretches and augments whole batches of cutouts at once."""
 
 import copy
+import math
 import random
 
 import numpy as np
 import torch
 from fastai.data.load import DataLoader
+from fastcore.basics import chunked
 
 from astro_ssl_nb import pictures
 from astro_ssl_nb.augmentations import turn_and_shift
+
+GPU_SHARE = 0.25  # of the free memory of a GPU that the network input of one loader may fill
 
 
 class CutoutLoader(DataLoader):
@@ -58,7 +62,7 @@ class CutoutLoader(DataLoader):
             self.vocab = vocab
         self.rng = random.Random(seed)
         self.n_inp = 1
-        self.rank, self.processes, self._resumed = 0, 1, None
+        self.rank, self.processes, self._resumed, self._kept = 0, 1, None, None
 
     def shard(self, rank, processes):
         """Read only the part of each batch that falls to one of several processes, which all take the same order.
@@ -93,19 +97,40 @@ class CutoutLoader(DataLoader):
         self.rng.setstate(_rng_state(position["rng"]))
         return rows[position["seen"] * self.bs :]
 
-    def create_batch(self, rows):
-        rows = np.asarray(rows)[self.rank :: self.processes]
-        images = torch.from_numpy(np.ascontiguousarray(self.cutouts.read(rows)))
-        return (images,) if self.targets is None else (images, self.targets[rows])
+    def create_batches(self, rows):
+        return map(self.create_batch, chunked(rows, self.bs, self.drop_last))
 
-    def retain(self, res, b):
-        return res
+    def create_batch(self, rows):
+        rows = rows[self.rank :: self.processes]
+        if self._kept is None:
+            self._kept = self._keep_on_gpu() if self.device.type == "cuda" else ()
+        if self._kept:
+            rows = torch.tensor(rows).to(self.device, non_blocking=True)
+            return tuple(part[rows] for part in self._kept)
+        x = self._input(self.cutouts.read(rows))
+        return (x,) if self.targets is None else (x, self.targets[rows])
+
+    def _input(self, images):
+        return self.stretch(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+
+    def _keep_on_gpu(self):
+        """Network input of all cutouts, and their targets, on the GPU; () where it has no room for them.
+
+        A step of training then waits for no disk, no copy and no stretch, which beside a small network take as long as
+        the network itself.
+        """
+        shape = (len(self.cutouts), self.stretch.n_channels, *self.cutouts.shape[2:])
+        if 4 * math.prod(shape) > GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
+            return ()
+        x = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
+        for start, images in self.cutouts.blocks():
+            x[start : start + len(images)] = self._input(images)
+        return (x,) if self.targets is None else (x, self.targets.to(self.device))
 
     def after_batch(self, batch):
-        images, *targets = batch
-        x = self.stretch(images)
         if not self.shuffle:
-            return (x, *targets)
+            return batch
+        x, *targets = batch
         # All processes draw alike from the one generator, as much as an augmentation does, and go on with their own.
         rng = self.rng if self.processes == 1 else random.Random(self.rng.getrandbits(60) + self.rank)
         return (self.augment(x, rng), *targets)

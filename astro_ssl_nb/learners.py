@@ -1,15 +1,15 @@
 """Learners: a timm backbone with a head, trained by fastai."""
 
+from operator import attrgetter
+
 import fastai.callback.progress  # noqa: F401  (the progress bar is added to every Learner there)
 import fastai.callback.schedule  # noqa: F401  (fit_one_cycle, fine_tune and lr_find are added to Learner there)
 import numpy as np
 import torch
-from fastai.basics import params
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, F1Score, accuracy
-from fastai.optimizer import OptimWrapper
 from fastai.torch_core import rank_distrib
 from fastcore.meta import delegates
 from torch import nn
@@ -18,6 +18,7 @@ from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
 from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
 from astro_ssl_nb.nonfinite import NoticeNaN
+from astro_ssl_nb.optimiser import adamw, stages
 from astro_ssl_nb.precision import MixedPrecision
 from astro_ssl_nb.seeds import get_generators, seeded, set_generators
 from astro_ssl_nb.stretch import check_pixel_scale
@@ -29,8 +30,12 @@ class LeanLearner(Learner):
     fastai calls every callback at every event, and each looks for what it lacks in the learner and in the network.
     """
 
+    def __call__(self, event_name):
+        for name in [event_name] if isinstance(event_name, str) else event_name:
+            self._call_one(name)
+
     def _call_one(self, event_name):
-        for cb in self.cbs.sorted("order"):
+        for cb in sorted(self.cbs, key=attrgetter("order")):
             # At the end of a fit, fastai switches callbacks on again that were off.
             if event_name == "after_fit" or event_name in vars(cb) or hasattr(type(cb), event_name):
                 cb(event_name)
@@ -47,12 +52,12 @@ class PropertyMAE(Metric):
 
     def accumulate(self, learn):
         error = (learn.pred[:, self.column] - learn.yb[0][:, self.column]).detach().abs()
-        self.total += float(error.nansum()) * self.scale
-        self.count += int((~error.isnan()).sum())
+        self.total += error.nansum()  # on the device, which nobody waits for before the end
+        self.count += (~error.isnan()).sum()
 
     @property
     def value(self):
-        return self.total / self.count if self.count else float("nan")
+        return float(self.total / self.count) * self.scale if self.count else float("nan")
 
     @property
     def name(self):
@@ -109,7 +114,7 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
     metrics : list, optional
         By default the mean absolute error of each property in its unit.
     **kwargs
-        Passed to `fastai.learner.Learner`; by default `opt_func` is `adamw` of this module, and `splitter` is `stages`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `adamw` and `stages` of `optimiser`.
 
     Returns
     -------
@@ -147,7 +152,7 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     dropout : float, default=0.25
         Before the last layer.
     **kwargs
-        Passed to `fastai.learner.Learner`; by default `opt_func` is `adamw` of this module, and `splitter` is `stages`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `adamw` and `stages` of `optimiser`.
 
     Returns
     -------
@@ -207,36 +212,6 @@ def _learner(dls, arch, weights, loss_func, metrics, *, n_out, dropout, **kwargs
 def norm_and_linear(n_features, n_out, dropout=0.0):
     """The head of a learner."""
     return nn.Sequential(nn.BatchNorm1d(n_features), nn.Dropout(dropout), nn.Linear(n_features, n_out))
-
-
-def adamw(params, *, lr, **kwargs):
-    """AdamW with the constants of fastai's `Adam`, in the fused form of torch.
-
-    fastai's own is written in Python, a parameter at a time: beside a small network on small images it costs a tenth of
-    the training. Unlike there, weight decay acts on norms and biases too.
-
-    Parameters
-    ----------
-    params : list of lists of Parameter
-    lr : float
-    **kwargs
-        Other constants than these, as `torch.optim.AdamW` takes them.
-    """
-    constants = {"betas": (0.9, 0.99), "eps": 1e-5, "weight_decay": 0.01, "fused": True}
-    return OptimWrapper(params, torch.optim.AdamW, lr=lr, **constants | kwargs)
-
-
-def stages(model):
-    """Parameter groups of a backbone with its head: the stem, each stage as timm counts them, the head.
-
-    So fastai can unfreeze the last stage first, and give the early ones a smaller learning rate.
-    """
-    from timm.models import group_parameters
-
-    backbone = getattr(model[0], "backbone", model[0])
-    named = dict(backbone.named_parameters())
-    groups = group_parameters(backbone, backbone.group_matcher(coarse=True))
-    return [[named[name] for name in group] for group in groups.values()] + [params(model[1])]
 
 
 def predict_properties(learn, cutouts, *, uncertainty=False):

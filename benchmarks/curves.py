@@ -16,7 +16,7 @@ from training import ADAM
 import astro_ssl_nb as ssl
 from astro_ssl_nb.augmentations import turn_and_shift
 from astro_ssl_nb.finetuning import BATCH, EPOCHS, KEPT, STEPS
-from astro_ssl_nb.learners import stages
+from astro_ssl_nb.optimiser import stages
 from astro_ssl_nb.precision import has_bfloat16
 from astro_ssl_nb.probes import as_linear_layer, linear_probe, with_views
 

@@ -21,6 +21,20 @@ def test_the_input_of_a_backbone_is_stretched_as_in_its_training(learn, backbone
     assert torch.equal(*said), "a learner looks at any loader through its own stretch"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="asks for a GPU")
+def test_a_gpu_that_keeps_the_input_gives_the_batches_of_one_that_has_no_room(parts, monkeypatch):
+    def batches():
+        dls = ssl.CutoutDataLoaders.for_properties(parts[0], parts[1], ssl.MAGNITUDES, bs=16)
+        return [list(loader) for loader in (dls.train, dls.valid, dls.test_dl(parts[1]))]
+
+    kept = batches()
+    monkeypatch.setattr("astro_ssl_nb.batches.GPU_SHARE", 0)
+    for ours, theirs in zip(kept, batches(), strict=True):
+        assert len(ours) > 1
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-6, equal_nan=True)
+
+
 def test_another_pixel_scale_is_refused(backbone, parts):
     coarse = ssl.CutoutSet.from_arrays(parts[0].images, parts[0].catalogue, pixel_scale=0.8)
     with pytest.raises(ValueError, match=r"pixels of 0.396 arcsec, these cutouts have 0.8: .* 0.49 times as large"):

@@ -7,9 +7,11 @@ import torch
 from fastai.callback.core import Callback
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.learners import adamw, predict_properties
+from astro_ssl_nb.learners import predict_properties
+from astro_ssl_nb.optimiser import adamw
 
 
 def test_a_property_learner_learns_to_measure(learn, parts):
@@ -183,6 +185,38 @@ def test_all_weights_decay_as_the_learner_is_told(parts, options, decay):
         learn.fit(1, 0.1)  # two steps
     for weight, old in zip(learn.model.parameters(), before, strict=True):
         torch.testing.assert_close(weight.detach().cpu(), old * (1 - 0.1 * decay) ** 2)
+
+
+@pytest.mark.parametrize("rates", [(0.1, 0.1), (0.01, 0.1)], ids=["alike", "apart"])
+def test_groups_step_as_they_do_in_torch_one_by_one(rates):
+    start = [torch.linspace(-1, 1, 6), torch.linspace(0, 1, 4)]
+    ours, theirs = ([weight.clone().requires_grad_() for weight in start] for _ in range(2))
+    opt = adamw([[weight] for weight in ours], lr=0.1)
+    opt.set_hyper("lr", rates)
+    reference = torch.optim.AdamW(
+        [{"params": [weight], "lr": rate} for weight, rate in zip(theirs, rates, strict=True)],
+        **{"betas": (0.9, 0.99), "eps": 1e-5, "weight_decay": 0.01},
+    )
+    for _ in range(3):
+        for weights, optimiser in ((ours, opt), (theirs, reference)):
+            sum((weight**2).sum() for weight in weights).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    for mine, other, before in zip(ours, theirs, start, strict=True):
+        torch.testing.assert_close(mine, other)
+        assert not torch.equal(mine.detach(), before)
+    assert [len(group["params"]) for group in opt.opt.param_groups] == [1, 1]
+
+
+def test_an_optimiser_says_its_hyper_parameters_as_that_of_fastai_does():
+    def groups():
+        return [[torch.zeros(2, requires_grad=True)], [torch.zeros(3, requires_grad=True)]]
+
+    constants = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-5, "weight_decay": 0.01, "fused": True}
+    ours, theirs = adamw(groups(), lr=0.1), OptimWrapper(groups(), torch.optim.AdamW, **constants)
+    for opt in (ours, theirs):
+        opt.set_hypers(lr=[0.01, 0.02], mom=0.8)
+    assert ours.hypers == theirs.hypers and [one["mom"] for one in ours.hypers] == [0.8, 0.8]
 
 
 def test_stages_go_from_the_stem_to_the_head(learn):
