@@ -55,7 +55,7 @@ class CutoutLoader(DataLoader):
             raise ValueError("a loader got no cutouts: the set, or the part that was selected of it, is empty")
         # A set smaller than a batch is one batch: dropping it would leave nothing to train on.
         bs = min(bs, len(cutouts))
-        super().__init__(range(len(cutouts)), bs=bs, shuffle=train, drop_last=train, device=device)
+        super().__init__(range(len(cutouts)), bs=bs, shuffle=train, drop_last=train, device=device or "cpu")
         self.cutouts, self.targets, self.stretch, self.seed = cutouts, targets, stretch, seed
         self.augment, self.describe = augment, describe
         if vocab is not None:  # fastai takes loaders for those of classes if they have one

@@ -31,14 +31,11 @@ class LeanLearner(Learner):
     """
 
     def __call__(self, event_name):
-        for name in [event_name] if isinstance(event_name, str) else event_name:
-            self._call_one(name)
-
-    def _call_one(self, event_name):
-        for cb in sorted(self.cbs, key=attrgetter("order")):
-            # At the end of a fit, fastai switches callbacks on again that were off.
-            if event_name == "after_fit" or event_name in vars(cb) or hasattr(type(cb), event_name):
-                cb(event_name)
+        for event in [event_name] if isinstance(event_name, str) else event_name:
+            for cb in sorted(self.cbs, key=attrgetter("order")):
+                # At the end of a fit, fastai switches callbacks on again that were off.
+                if event == "after_fit" or event in vars(cb) or hasattr(type(cb), event):
+                    cb(event)
 
 
 class PropertyMAE(Metric):
