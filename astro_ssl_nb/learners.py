@@ -111,7 +111,7 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
     metrics : list, optional
         By default the mean absolute error of each property in its unit.
     **kwargs
-        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `adamw` and `stages` of `optimiser`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `optimiser.adamw` and `.stages`.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
     dropout : float, default=0.25
         Before the last layer.
     **kwargs
-        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `adamw` and `stages` of `optimiser`.
+        Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `optimiser.adamw` and `.stages`.
 
     Returns
     -------
