@@ -12,19 +12,20 @@ class OnePixelConv2d(nn.Conv2d):
     """
 
     def forward(self, x):
-        if x.device.type != "cpu" or not self._covers(x.shape[2:]):
+        padding = self.padding
+        if x.device.type != "cpu" or isinstance(padding, str) or not self._covers(x.shape[2:], padding):
             return super().forward(x)
-        (top, left), (height, width) = self.padding, x.shape[2:]
+        (top, left), (height, width) = padding, x.shape[2:]
         weight = self.weight[:, :, top : top + height, left : left + width]
         # Channels last, as our networks lie in memory: nothing is copied where the whole filter is used.
         pixels, filters = (part.permute(0, 2, 3, 1).flatten(1) for part in (x, weight))
         return F.linear(pixels, filters, self.bias)[..., None, None]
 
-    def _covers(self, shape):
+    def _covers(self, shape, padding):
         """Whether there is one place of the filter only, at which it covers all of the image."""
-        if self.groups > 1 or self.padding_mode != "zeros" or isinstance(self.padding, str) or self.dilation != (1, 1):
+        if self.groups > 1 or self.padding_mode != "zeros" or self.dilation != (1, 1):
             return False
-        sides = zip(shape, self.kernel_size, self.padding, self.stride, strict=True)
+        sides = zip(shape, self.kernel_size, padding, self.stride, strict=True)
         return all(side <= kernel - pad and 0 <= side + 2 * pad - kernel < step for side, kernel, pad, step in sides)
 
 
