@@ -18,6 +18,9 @@ GPU_SHARE = 0.25  # of the free memory of a GPU that the network input of one lo
 class CutoutLoader(DataLoader):
     """A fastai DataLoader whose batch is one fancy index into the images.
 
+    On a GPU the network input of all cutouts is made once and stays there, unless it would fill more than a quarter of
+    the free memory.
+
     Parameters
     ----------
     cutouts : CutoutSet
@@ -116,8 +119,7 @@ class CutoutLoader(DataLoader):
     def _keep_on_gpu(self):
         """Network input of all cutouts, and their targets, on the GPU; () where it has no room for them.
 
-        A step of training then waits for no disk, no copy and no stretch, which beside a small network take as long as
-        the network itself.
+        A step then waits for no disk, no copy and no stretch, which took a quarter of it for small networks.
         """
         shape = (len(self.cutouts), self.stretch.n_channels, *self.cutouts.shape[2:])
         if 4 * math.prod(shape) > GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
