@@ -1,10 +1,12 @@
 """What tests of both packages need."""
 
 import importlib
+import os
 import shutil
 from contextlib import contextmanager
 
 import pytest
+from filelock import FileLock
 
 from .paths import REPOSITORY
 
@@ -14,7 +16,8 @@ BROWSERS = (
     "google-chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-FIRST = ("test_course.py", "test_jupyterlab.py", "test_label_curves.py", "test_book_in_browser.py")
+FIRST = ("test_course.py", "test_label_curves.py", "test_book_in_browser.py")
+LAST = "test_jupyterlab.py"
 
 
 def pytest_addoption(parser):
@@ -23,8 +26,33 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: side by side, one that begins last would run alone at the end."""
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    """The longest files first: side by side, one that begins last would run alone at the end.
+
+    JupyterLab goes on from the run of the course, and would wait for it.
+    """
+
+    def place(item):
+        return FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST) + (item.path.name == LAST)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def course_run(tmp_path_factory):
+    """The folder of a run of the whole course with the preset `ci`, which one process makes for all."""
+    from run_course import run_course
+
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    home, finished = root / "the_course", root / "the_course_is_finished"
+    with FileLock(root / "the_course.lock"):
+        if not finished.exists():
+            for name in ("notebooks", "astro_ssl_nb", "data_fetch"):
+                shutil.copytree(REPOSITORY / name, home / name, dirs_exist_ok=True)
+            run_course(REPOSITORY / "notebooks/presets/ci.yml", "ci", course=home / "notebooks")
+            finished.touch()
+    return home / "runs" / "ci"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from PIL import Image
-from run_course import run_course
 
 import astro_ssl_nb as ssl
 
@@ -39,17 +37,12 @@ def test_a_notebook_is_clean_and_has_the_shape_of_the_course(path):
             assert after.cell_type == "markdown", "a figure is followed by what to see in it"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run of the whole course with the `ci` preset."""
-    home = tmp_path_factory.mktemp("course")
-    for name in ("notebooks", "astro_ssl_nb", "data_fetch"):
-        shutil.copytree(REPOSITORY / name, home / name)
-    run_course(REPOSITORY / "notebooks/presets/ci.yml", "ci", course=home / "notebooks")
-    return home / "runs" / "ci"
+@pytest.fixture
+def run(course_run):
+    return course_run
 
 
-@pytest.mark.timeout(1500)  # whichever of the two comes first runs the whole course
+@pytest.mark.timeout(3600)  # whichever comes first runs the whole course
 def test_the_course_runs_from_the_archive_to_the_numbers(run):
     summary = json.loads((run / "summary.json").read_text())
     assert list(summary["sections"]) == list(summary["notebooks"]) == [path.stem for path in NOTEBOOKS]
@@ -65,14 +58,14 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
     assert arms == {"pretext", "imagenet", "scratch", "photometry", "apertures", "catalogue", "both"}
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_what_the_course_leaves_can_be_used(run):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
     features = ssl.embed(run / "backbone.safetensors", sgq)
     assert features.shape == (240, 512) and np.isfinite(features).all()
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_every_figure_says_what_it_shows(run, book_module):
     drawn = {}
     for path in NOTEBOOKS:
@@ -86,7 +79,7 @@ def test_every_figure_says_what_it_shows(run, book_module):
         assert any(all(word in one["caption"].lower() for word in words) for one in drawn[name]), words
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, monkeypatch):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
     two = sgq[np.isin(sgq.labels("class"), ["GALAXY", "STAR"])][:90]
@@ -105,7 +98,7 @@ def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, m
     assert (said["answers"].idxmax(axis=1).to_numpy() == two[80:].labels("class")).mean() > 0.5
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_papermill_alone_runs_a_notebook_as_the_readme_says(run):
     command = re.search(r"^\S*/papermill (.+)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)[1]
     words = [sys.executable, "-m", "papermill", *shlex.split(command.replace("demo", run.name))]
