@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from astro_ssl_nb.files import plain, whole_file
-from astro_ssl_nb.one_pixel import with_products
+from astro_ssl_nb.one_pixel import with_one_pixel_products
 from astro_ssl_nb.seeds import seeded
 from astro_ssl_nb.stretch import Stretch
 
@@ -55,11 +55,11 @@ def create_backbone(arch="resnet18", n_channels=3, *, weights=None, seed=0):
         near = difflib.get_close_matches(arch, timm.list_models(), n=3)
         raise ValueError(f"timm has no architecture {arch!r}" + (f"; near it: {', '.join(near)}" if near else ""))
     if weights == "imagenet":
-        return with_products(_imagenet(arch, n_channels))
+        return with_one_pixel_products(_imagenet(arch, n_channels))
     if weights is not None:
         raise ValueError(f"weights={weights!r}: give None or 'imagenet'; `load_backbone` reads a saved backbone")
     with seeded(seed):
-        return with_products(_pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0)))
+        return with_one_pixel_products(_pooled(timm.create_model(arch, in_chans=n_channels, num_classes=0)))
 
 
 def _pooled(backbone):

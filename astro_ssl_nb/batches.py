@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class CutoutLoader(DataLoader):
             self.vocab = vocab
         self.rng = random.Random(seed)
         self.n_inp = 1
-        self.rank, self.processes, self._resumed, self._kept = 0, 1, None, None
+        self.rank, self.processes, self._resumed = 0, 1, None
 
     def shard(self, rank, processes):
         """Read only the part of each batch that falls to one of several processes, which all take the same order.
@@ -105,8 +106,6 @@ class CutoutLoader(DataLoader):
 
     def create_batch(self, rows):
         rows = rows[self.rank :: self.processes]
-        if self._kept is None:
-            self._kept = self._keep_on_gpu() if self.device.type == "cuda" else ()
         if self._kept:
             rows = torch.tensor(rows).to(self.device, non_blocking=True)
             return tuple(part[rows] for part in self._kept)
@@ -116,13 +115,14 @@ class CutoutLoader(DataLoader):
     def _input(self, images):
         return self.stretch(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
 
-    def _keep_on_gpu(self):
-        """Network input of all cutouts, and their targets, on the GPU; () where it has no room for them.
+    @cached_property
+    def _kept(self):
+        """Network input of all cutouts and their targets on the GPU; () without one, or where it has no room for them.
 
         A step then waits for no disk, no copy and no stretch, which took a quarter of it for small networks.
         """
         shape = (len(self.cutouts), self.stretch.n_channels, *self.cutouts.shape[2:])
-        if 4 * math.prod(shape) > GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
+        if self.device.type != "cuda" or 4 * math.prod(shape) > GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             return ()
         x = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for start, images in self.cutouts.blocks():

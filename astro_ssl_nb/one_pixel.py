@@ -29,7 +29,7 @@ class OnePixelConv2d(nn.Conv2d):
         return all(side <= kernel - pad and 0 <= side + 2 * pad - kernel < step for side, kernel, pad, step in sides)
 
 
-def with_products(network):
+def with_one_pixel_products(network):
     """The same network, whose convolutions are of `OnePixelConv2d`; weights and their names stay.
 
     Examples
@@ -38,7 +38,7 @@ def with_products(network):
     >>> conv = nn.Conv2d(8, 4, 3, padding=1)
     >>> x = torch.rand(2, 8, 1, 1)
     >>> before = conv(x)
-    >>> bool(torch.allclose(with_products(conv)(x), before, atol=1e-6))
+    >>> bool(torch.allclose(with_one_pixel_products(conv)(x), before, atol=1e-6))
     True
     """
     for module in network.modules():

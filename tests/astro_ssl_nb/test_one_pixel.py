@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import astro_ssl_nb as ssl
-from astro_ssl_nb.one_pixel import with_products
+from astro_ssl_nb.one_pixel import with_one_pixel_products
 
 CASES = {
     "a filter of 3 on one pixel": ({"kernel_size": 3, "padding": 1}, (1, 1)),
@@ -31,7 +31,7 @@ def test_outputs_and_gradients_are_those_of_torch(options, shape, layout):
     plain = nn.Conv2d(6, 4, **options).to(memory_format=layout)
     ours = nn.Conv2d(6, 4, **options).to(memory_format=layout)
     ours.load_state_dict(plain.state_dict())
-    ours = with_products(ours)
+    ours = with_one_pixel_products(ours)
     image, found = torch.rand(3, 6, *shape), []
     for conv in (plain, ours):
         x = image.clone(memory_format=layout).requires_grad_()
