@@ -16,10 +16,11 @@ class OnePixelConv2d(nn.Conv2d):
         if x.device.type != "cpu" or isinstance(padding, str) or not self._covers(x.shape[2:], padding):
             return super().forward(x)
         (top, left), (height, width) = padding, x.shape[2:]
-        weight = self.weight[:, :, top : top + height, left : left + width]
-        # Channels last, as our networks lie in memory: nothing is copied where the whole filter is used.
-        pixels, filters = (part.permute(0, 2, 3, 1).flatten(1) for part in (x, weight))
-        return F.linear(pixels, filters, self.bias)[..., None, None]
+        # Channels last, as our networks lie in memory. Permuted before they are cut, so that their gradient comes in
+        # this order too: to sort it anew took a fifth of a step of small batches.
+        pixels, filters = (part.permute(0, 2, 3, 1) for part in (x, self.weight))
+        filters = filters[:, top : top + height, left : left + width]
+        return F.linear(pixels.flatten(1), filters.flatten(1), self.bias)[..., None, None]
 
     def _covers(self, shape, padding):
         """Whether there is one place of the filter only, at which it covers all of the image."""
