@@ -19,7 +19,7 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(PYTHON) -m jupyterlab --notebook-dir=. notebooks/
 
 test: .venv/ready  ## run every test, on two cores
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 labtest: .venv/ready  ## run the notebooks of a preset in JupyterLab, as a reader does: make labtest PRESET=quick
 	$(PYTHON) -m pytest tests/test_jupyterlab.py --preset $(PRESET)

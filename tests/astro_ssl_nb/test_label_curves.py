@@ -8,6 +8,17 @@ import torch
 from astropy.table import MaskedColumn
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb import finetuning
+
+EPOCHS = finetuning.EPOCHS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def half_as_many_steps():
+    """What is tested here does not depend on how long a fine-tuning takes; the course has it at full length."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "EPOCHS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +70,6 @@ def test_a_probe_as_a_layer_says_what_the_probe_says(parts, backbone):
 def test_a_network_that_keeps_nothing_of_its_move_is_the_backbone_under_a_probe_that_has_seen_views(
     parts, backbone, monkeypatch
 ):
-    from astro_ssl_nb import finetuning
     from astro_ssl_nb.probes import as_linear_layer, linear_probe
 
     train, _, _ = parts
@@ -92,8 +102,6 @@ def test_fine_tuning_moves_early_stages_the_slowest_and_leaves_the_norms_their_s
 
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_a_few_shot_learner_is_a_learner_that_has_seen_all_its_labels(blobs, backbone, pretrained, monkeypatch):
-    from astro_ssl_nb import finetuning
-
     monkeypatch.setattr(finetuning, "STEPS", 2)  # so that there are more labels than steps show
     weights = {"weights": backbone} if pretrained else {"arch": "resnet10t"}
     learn = ssl.few_shot_learner(blobs[:150], **weights)
@@ -204,6 +212,8 @@ def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backb
     train, _, test = parts
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
     options = {"probes": ("linear", "knn", "finetune"), "sizes": (3,), "seeds": 1, "arch": "resnet10t"}
+    monkeypatch.setattr(finetuning, "EPOCHS", EPOCHS)  # as the other processes have it
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     alone = ssl.label_curve(train, test, arms=arms, **options)

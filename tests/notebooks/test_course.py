@@ -50,7 +50,7 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
     assert all(section["headline"] for section in summary["sections"].values())
 
     fetched = summary["sections"]["01_fetch_sdss_cutouts"]
-    assert fetched["objects"] == {"sg": 160, "sgq": 240, "pretext": 900} and fetched["overlap"] == 0
+    assert fetched["objects"] == {"sg": 120, "sgq": 180, "pretext": 800} and fetched["overlap"] == 0
     pretrained = summary["sections"]["02_pretrain_on_properties"]
     assert pretrained["data_sha256"] == fetched["data_sha256"]["pretext"]
     assert set(pretrained["mae_mag"]) == set("ugriz")
@@ -62,7 +62,7 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
 def test_what_the_course_leaves_can_be_used(run):
     sgq = ssl.CutoutSet.open(run / "data" / "sgq")
     features = ssl.embed(run / "backbone.safetensors", sgq)
-    assert features.shape == (240, 512) and np.isfinite(features).all()
+    assert features.shape == (180, 512) and np.isfinite(features).all()
 
 
 @pytest.mark.timeout(3600)
@@ -91,6 +91,7 @@ def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, m
     Table({"file": files[:80], "label": two[:80].labels("class")}).write(tmp_path / "labels.csv")
     Table({"file": files[80:]}).write(tmp_path / "more.csv")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("astro_ssl_nb.finetuning.STEPS", 5)  # the task is easy, and the course has whole fine-tunings
     code = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
     said: dict = {}
     exec(code.replace("runs/demo", str(run)), said)
