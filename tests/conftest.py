@@ -17,7 +17,7 @@ BROWSERS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
 FIRST = ("test_course.py", "test_label_curves.py", "test_book_in_browser.py")
-LAST = "test_jupyterlab.py"
+GOES_ON = "test_jupyterlab.py"  # from the run of the course, for which it would wait
 
 
 def pytest_addoption(parser):
@@ -26,13 +26,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: side by side, one that begins last would run alone at the end.
-
-    JupyterLab goes on from the run of the course, and would wait for it.
-    """
+    """The longest files first, side by side: one that begins last would run alone at the end."""
 
     def place(item):
-        return FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST) + (item.path.name == LAST)
+        if item.path.name in FIRST:
+            return FIRST.index(item.path.name)
+        return len(FIRST) + (1 if item.path.name == GOES_ON else 2 * ("data_fetch" in item.path.parts))
 
     items.sort(key=place)
 
