@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,9 +75,8 @@ class PracticeArchive:
         self.requests: list[Request] = []
 
     def __enter__(self):
-        tables = self.sky.tables()  # VizieR's have a slash in their name
-        self.skyserver = SkyServer({name: table for name, table in tables.items() if "/" not in name})
-        self.vizier = VizieR({name: table for name, table in tables.items() if "/" in name})
+        services = _services_of_simulated if isinstance(self.sky, SimulatedSky) else _services
+        self.skyserver, self.vizier = services(self.sky)
         # loky's workers do not import the caller's __main__ again: works from a notebook, a script and `python -m`
         self._pool = ProcessPoolExecutor(
             self.workers, timeout=IDLE_SECONDS, initializer=_end_with, initargs=(os.getpid(),)
@@ -97,6 +97,17 @@ class PracticeArchive:
     def frame(self, run, camcol, field, band) -> bytes | None:
         """One frame, rendered by a worker process; None if there is none."""
         return self._pool.submit(self.sky.frame_bytes, run, camcol, field, band).result()
+
+
+def _services(sky):
+    """SkyServer and VizieR over the tables of a sky."""
+    tables = sky.tables()  # VizieR's have a slash in their name
+    skyserver = SkyServer({name: table for name, table in tables.items() if "/" not in name})
+    return skyserver, VizieR({name: table for name, table in tables.items() if "/" in name})
+
+
+# A notebook opens the archive several times, and the tables of a whole sky take ten seconds to make.
+_services_of_simulated = lru_cache(maxsize=1)(_services)
 
 
 def _end_with(parent):

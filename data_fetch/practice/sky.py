@@ -4,6 +4,7 @@ Both answer the same two questions: what is in the catalogue (`tables`), and wha
 (`frame_bytes`).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ FIRST_RUN = 9101  # SDSS never used run numbers above 9000, so no practice objID
 CAMCOLS = range(1, 7)
 
 
+@dataclass(frozen=True)
 class SimulatedSky:
     """A universe made from a seed.
 
@@ -38,8 +40,9 @@ class SimulatedSky:
     6
     """
 
-    def __init__(self, seed=0, n_runs=5, fields_per_camcol=9):
-        self.seed, self.n_runs, self.fields_per_camcol = seed, n_runs, fields_per_camcol
+    seed: int = 0
+    n_runs: int = 5
+    fields_per_camcol: int = 9
 
     def observations(self) -> list[Observation]:
         runs = range(FIRST_RUN, FIRST_RUN + self.n_runs)

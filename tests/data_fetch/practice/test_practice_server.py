@@ -158,5 +158,15 @@ def test_the_seed_is_the_universe():
     assert len(sky[0]) != len(sky[2]) or not np.array_equal(sky[0]["ra"], sky[2]["ra"])
 
 
+def test_the_tables_of_a_sky_are_made_once_however_often_it_is_opened(monkeypatch):
+    made, tables = [], SimulatedSky.tables
+    monkeypatch.setattr(SimulatedSky, "tables", lambda sky: made.append(sky.seed) or tables(sky))
+    for seed in (4, 4, 5):
+        with PracticeArchive(SimulatedSky(seed, n_runs=1, fields_per_camcol=1), workers=1) as archive:
+            answer = requests.get(archive.url + SQL, params={"cmd": "SELECT COUNT(*) AS n FROM Field"})
+        assert answer.text == "#Table1\nn\n6\n"
+    assert made == [4, 5]
+
+
 def _environment():
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
