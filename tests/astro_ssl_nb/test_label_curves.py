@@ -10,16 +10,6 @@ from astropy.table import MaskedColumn
 import astro_ssl_nb as ssl
 from astro_ssl_nb import finetuning
 
-EPOCHS = finetuning.EPOCHS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def half_as_many_steps():
-    """What is tested here does not depend on how long a fine-tuning takes; the course has it at full length."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetuning, "EPOCHS", 2)
-        yield
-
 
 @pytest.fixture(scope="module")
 def curve(parts, backbone):
@@ -212,7 +202,6 @@ def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backb
     train, _, test = parts
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
     options = {"probes": ("linear", "knn", "finetune"), "sizes": (3,), "seeds": 1, "arch": "resnet10t"}
-    monkeypatch.setattr(finetuning, "EPOCHS", EPOCHS)  # as the other processes have it
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
