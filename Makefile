@@ -3,6 +3,11 @@ PRESET ?= quick
 RUN ?= demo
 PYTHON := .venv/bin/python
 
+# A step of training frees what the next one asks for again. glibc returns it to the system in between, and up to a tenth
+# of the step goes by until every page is there again: let it keep what is smaller than 1 GB.
+export MALLOC_TRIM_THRESHOLD_ := 1073741824
+export MALLOC_MMAP_THRESHOLD_ := 33554432
+
 .PHONY: demo course book lab test labtest booktest bench coverage remote clean help
 
 demo: .venv/ready  ## set up, run the course on the practice archive, build the book (runs/demo)

@@ -19,7 +19,7 @@ ARM_STYLES = {
     "random": (2, "-"),
     "photometry": (3, "-"),
     "magnitudes": (3, "-"),
-    "apertures": (3, "--"),  # measured, as photometry is
+    "apertures": (5, "--"),
     "catalogue": (4, "-"),
     "both": (6, "--"),  # it often lies upon pretext
 }
