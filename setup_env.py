@@ -1,10 +1,8 @@
 """Create .venv and install the course into it; say what to do when the machine is not ready.
 
 Run by the Makefile, once, and again when pyproject.toml changes or the Python in .venv is gone. Standard library only,
-and written for any Python, old ones too, because the first thing it may have to say is that this Python is too old.
+and written for any Python 3, old ones too, because the first thing it may have to say is that this Python is too old.
 """
-
-from __future__ import print_function
 
 import glob
 import hashlib

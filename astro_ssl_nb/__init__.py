@@ -44,7 +44,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "dataloaders": ["CutoutDataLoaders"],
         "distributed": ["across_processes"],
         "learners": ["class_learner", "predict_properties", "property_learner"],
-        "nonfinite": ["StopAtNaN", "nonfinite_rows"],
+        "finite": ["nonfinite_rows"],
+        "nonfinite": ["StopAtNaN"],
         "representations": ["embed"],
         "unsupervised": [
             "anomaly_recall",
@@ -62,7 +63,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "structure": ["measure_structure"],
         "apertures": ["aperture_magnitudes"],
         "redshifts": ["paired_sigma_mad", "photoz_scores", "pit_flatness", "pit_values"],
-        "label_curves": ["classification_scores", "few_shot_probabilities", "label_curve"],
+        "scores": ["classification_scores"],
+        "label_curves": ["few_shot_probabilities", "label_curve"],
         "label_draws": ["labelled_subset"],
         "intervals": [
             "label_efficiency",

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from astro_ssl_nb.stretch import pixel_noise, refuse_nonfinite
+from astro_ssl_nb.finite import refuse_nonfinite
+from astro_ssl_nb.stretch import pixel_noise
 
 # Each pixel is cut into so many a side, of which a circle takes those whose middle it covers.
 PARTS = 5

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,19 @@ def _imagenet(arch, n_channels):
                 f"or use arch={IMAGENET_ARCH!r}, whose weights are installed with this package"
             ) from error
     return _enlarging(backbone)
+
+
+def imagenet_stretch(stretch, arch=IMAGENET_ARCH):
+    """The stretch with the mean and scatter that the photographs had, where it gives red, green and blue.
+
+    Those of cutouts, which are dark but for a source, would make of its light what the network has never met.
+    """
+    import timm
+
+    if stretch.kind != "rgb":
+        return stretch
+    photographs = timm.get_pretrained_cfg(arch)
+    return replace(stretch, mean=tuple(photographs.mean), std=tuple(photographs.std))
 
 
 def _enlarging(backbone):

@@ -33,6 +33,8 @@ class CutoutLoader(DataLoader):
         Shuffle, drop a last batch that is not full, and augment.
     seed : int, default=0
         Of the order and of the augmentation.
+    device : torch.device or str, optional
+        By default the processor.
     augment : callable, default=turn_and_shift
         Function of a batch of network input and a `random.Random`, for training.
     describe : callable, default=str

@@ -1,5 +1,6 @@
 """Catalogues of any kind as tables with ids, and their columns as plain arrays: what is masked, what is unknown."""
 
+import astropy.units as u
 import numpy as np
 import pandas as pd
 from astropy.table import Column, MaskedColumn, Table
@@ -25,6 +26,25 @@ def as_floats(column):
     array([21.5,  nan])
     """
     return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+
+
+def as_degrees(column):
+    """A column of angles as an array of degrees, which those without a unit are in; NaN where it is masked.
+
+    Raises
+    ------
+    ValueError
+        If it holds no angles.
+
+    Examples
+    --------
+    >>> as_degrees(Column([0.5, 12.0], unit="hourangle")).round(9).tolist()
+    [7.5, 180.0]
+    """
+    try:
+        return u.Quantity(as_floats(column), column.unit or u.deg).to_value(u.deg)
+    except (TypeError, ValueError) as error:  # of text, and of units that are none of angles
+        raise ValueError(f"column {column.name} holds no angles ({error})") from error
 
 
 def unknown_values(column):
@@ -100,8 +120,8 @@ def as_text(labels):
 def as_catalogue(table):
     """An astropy Table, a copy, of a table of any kind: a Table, a DataFrame, a structured array, a dict of columns.
 
-    `objid`, `ra` and `dec` are called so whatever their capitals, text is text, and numbers are in the order of bytes
-    of this computer, as pandas needs them.
+    `objid`, `ra` and `dec` are called so whatever their capitals, positions are in degrees, text is text, and numbers
+    are in the order of bytes of this computer, as pandas needs them.
 
     Raises
     ------
@@ -123,6 +143,10 @@ def as_catalogue(table):
         column = as_column(catalogue[name])
         if column is not catalogue[name]:  # a column that is put in its own place is copied
             catalogue[name] = column
+    for name in {"ra", "dec"} & set(catalogue.colnames):
+        unit = catalogue[name].unit
+        if unit is not None and unit != u.deg and unit.is_equivalent(u.deg):
+            catalogue[name] = Column(as_degrees(catalogue[name]), unit=u.deg)
     if "objid" in catalogue.colnames:
         catalogue["objid"] = as_ids(catalogue["objid"])
     return catalogue
@@ -154,6 +178,8 @@ def as_column(values):
     >>> as_column(np.array(["E", None, "S"], dtype=object)).dtype.kind
     'U'
     """
+    if isinstance(values, pd.Series):
+        values = Table.from_pandas(values.to_frame("values"))["values"]
     column = values if hasattr(values, "dtype") else np.ma.asarray(values)
     if column.dtype.kind in "biufc" and not column.dtype.isnative:
         return column.astype(column.dtype.newbyteorder("="))

@@ -378,7 +378,7 @@ class CutoutSet:
         >>> [len(part) for part in cutouts.split((0.7, 0.3), seed=1)]
         [70, 30]
         """
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
+        if not (abs(sum(fractions) - 1) <= 1e-6 and min(fractions) > 0):
             raise ValueError(f"fractions {tuple(fractions)} must be positive and sum to 1")
         if not len(self):
             raise ValueError("the set is empty: there is nothing to split")

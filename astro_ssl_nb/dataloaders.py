@@ -29,6 +29,8 @@ class CutoutDataLoaders(DataLoaders):
         stretch : {"rgb", "bands"} or Stretch, default="rgb"
         bs : int, default=64
         seed : int, default=0
+        device : torch.device or str, optional
+            By default the GPU, where there is one.
         **kwargs
             Passed to both `CutoutLoader`s, such as `augment`.
 
@@ -92,6 +94,8 @@ class CutoutDataLoaders(DataLoaders):
         stretch : {"rgb", "bands"} or Stretch, default="rgb"
         bs : int, default=64
         seed : int, default=0
+        device : torch.device or str, optional
+            By default the GPU, where there is one.
         **kwargs
             Passed to both `CutoutLoader`s, such as `augment`.
 

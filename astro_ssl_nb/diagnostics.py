@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astro_ssl_nb.columns import as_floats, as_labels
-from astro_ssl_nb.label_curves import confidence_bins
+from astro_ssl_nb.scores import confidence_bins
 from astro_ssl_nb.style import COLOURS, describe, in_course_style
 
 LEAST = 10  # objects in a bin of confidence: fewer are noise

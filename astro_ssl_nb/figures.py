@@ -138,16 +138,18 @@ def _ends_in_words(table):
 
 
 @in_course_style
-def plot_map(xy, labels, *, titles=("",)):
+def plot_map(xy, labels, *, titles=None):
     """Maps of a representation (t-SNE), a point per object, coloured by class; one panel a representation.
 
     Parameters
     ----------
     xy : ndarray of shape (N, 2), or a list of them
     labels : array of N class names
-    titles : sequence of str, one a panel
+    titles : sequence of str, optional
+        One a panel.
     """
     maps, labels = [xy] if isinstance(xy, np.ndarray) else list(xy), as_labels(labels).astype(str)
+    titles = [""] * len(maps) if titles is None else titles
     fig, axes = plt.subplots(1, len(maps), figsize=(0.4 + 2.6 * len(maps), 3.5), squeeze=False)
     for ax, points, title in zip(axes[0], maps, titles, strict=True):
         for k, (name, colour) in enumerate(class_colours(labels).items()):

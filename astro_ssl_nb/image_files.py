@@ -6,6 +6,7 @@ import math
 import re
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,6 @@ IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 # A card of a FITS header has 80 bytes; astropy counts, by and by, to what the cards of these keywords say.
 CARD, COUNTS, NUMBER = 80, (b"NAXIS", b"ZNAXIS", b"TFIELDS"), re.compile(rb"= *\+?([0-9]{4,})")
 CAPITALS = np.uint64(0xDFDFDFDFDFDFDFDF)  # without these bits, eight letters are capitals, and spaces are zeros
-# What their names mostly end with.
-ENDINGS = {".fits", ".fit", ".fts", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"}
 
 
 def read_image(path, size, crop):
@@ -44,9 +43,9 @@ def read_image(path, size, crop):
     -------
     ndarray of shape (planes, size, size)
         uint8 in red, green and blue, first row on top, for a picture of at most 8 bits a colour, as it is shown: turned
-        as its EXIF says, and black where it is transparent. float32 for FITS, with
-        the first row of the array first, as in the file, and for grey pictures of more bits, which have one plane:
-        their total flux is that of the part which was kept.
+        as its EXIF says, and black where it is transparent. float32, with the lowest row first, for FITS, which keeps
+        it so, and for grey pictures of more bits, which have one plane: their total flux is that of the part which
+        was kept.
 
     Raises
     ------
@@ -70,7 +69,7 @@ def read_image(path, size, crop):
                 raise ValueError(f"it holds {pictures} pictures: save each as a file, or the bands as one FITS cube")
             # As RGB, pixels of more than 8 bits would be cut off at 255.
             if picture.mode.startswith(("I", "F")):
-                return _resize_flux(np.asarray(picture)[None], size, crop)
+                return _resize_flux(np.asarray(picture)[None, ::-1], size, crop)  # a picture begins on top
             bits = _bits(picture, head)
             if bits > 8:
                 raise ValueError(
@@ -92,8 +91,8 @@ def _as_seen(picture):
 
 def check_size(size, crop):
     """Raise a ValueError unless images can be cropped and resized so."""
-    if not size >= 1:
-        raise ValueError(f"size={size} pixels a side: use 1 or more")
+    if not isinstance(size, Integral) or size < 1:
+        raise ValueError(f"size={size!r} pixels a side: give a whole number, 1 or more")
     if not 0 < crop <= 1:
         raise ValueError(f"crop={crop}: give the share of the shorter side to keep, above 0 and at most 1")
 

@@ -14,7 +14,7 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 from PIL import Image
 
-from astro_ssl_nb.pictures import rgb
+from astro_ssl_nb.pictures import upright
 from astro_ssl_nb.style import class_colours
 
 # A page carries a picture per object: with more than this it would be slow to open.
@@ -137,9 +137,7 @@ class InteractiveMap:
 
 def _data_uris(cutouts):
     """Each cutout as a PNG picture inside a URI."""
-    pictures = (rgb(cutouts.images, cutouts.bands) * 255).round().astype(np.uint8)
-    if not cutouts.is_picture:
-        pictures = pictures[:, ::-1]  # the first row of flux is the lowest
+    pictures = (upright(cutouts) * 255).round().astype(np.uint8)
     uris = []
     for picture in pictures:
         file = io.BytesIO()

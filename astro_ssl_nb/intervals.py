@@ -264,7 +264,8 @@ def label_efficiency(curve, arm="pretext", baseline="scratch", *, probe="finetun
     n_seeds = len(shared)
 
     def efficiencies(seeds):
-        ours, theirs = (score[:, seeds].mean(1) for score in scores)
+        # Means of the same scores in another order differ in their last digit, and a tie is neither above nor below.
+        ours, theirs = (score[:, seeds].mean(1).round(12) for score in scores)
         # A mean curve may dip by chance: what a baseline has reached once, it has reached.
         reached = np.maximum.accumulate(theirs)
         # A plateau counts to its end: more than it has reached takes more labels than that.

@@ -1,6 +1,7 @@
 """The few-shot protocol: scores on a held-out test set against the number of labels, for arms and probes."""
 
 import time
+from collections.abc import Mapping
 from operator import index
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +16,12 @@ from tqdm import tqdm
 from astro_ssl_nb.arms import Arm
 from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.caches import Cache
-from astro_ssl_nb.columns import as_labels
 from astro_ssl_nb.label_draws import check_draws, checked_labels, labelled_subset
+from astro_ssl_nb.scores import classification_scores
 
 PROBES = ("linear", "knn", "finetune")
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "brier")
 # Probes side by side at most, however many cores there are: a network that is fine-tuned was seen to take up to 1.6 GB.
 WORKERS = 4
-# Bins of confidence in the expected calibration error.
-ECE_BINS = 10
 
 
 class Run(NamedTuple):
@@ -111,6 +109,8 @@ def label_curve(
     ([['size', 'linear', 5, 0], ['size', 'linear', 5, 1]], True)
     """
     _check_probes(probes)
+    if not isinstance(arms, Mapping):
+        raise ValueError(f"arms={arms!r}: give a dict of name -> weights, such as {{'imagenet': 'imagenet'}}")
     if np.ndim(sizes) != 1 or np.ndim(seeds) != 0:
         raise ValueError(f"sizes={sizes!r}, seeds={seeds!r}: give a sequence of sizes and a number of seeds")
     probes, sizes = list(dict.fromkeys(probes)), list(dict.fromkeys(map(index, sizes)))
@@ -131,19 +131,15 @@ def label_curve(
     if not runs:
         raise ValueError("nothing to run: arms with columns have frozen probes only, 'linear' and 'knn'")
     identities = {run: (arms[run.arm].identity, *run[1:]) for run in runs}
-    results = {}
-    with tqdm(total=len(runs), desc="label curve", unit="run") as bar:
-        for some, workers in _batches(runs, arms):
-            new = {run for run in some if cache.get(identities[run]) is None}
+    results = {run: cache.get(identity) for run, identity in identities.items()}
+    left = [run for run in runs if results[run] is None]
+    with tqdm(total=len(runs), initial=len(runs) - len(left), desc="label curve", unit="run") as bar:
+        for some, workers in _batches(left, arms):
             tasks = [
-                arms[run.arm].task(run.probe, subsets[run.n_labels, run.seed], run.n_labels, run.seed)
-                for run in some
-                if run in new
+                arms[run.arm].task(run.probe, subsets[run.n_labels, run.seed], run.n_labels, run.seed) for run in some
             ]
-            found = _side_by_side(tasks, y_test, classes, workers)
-            for run in some:
-                known = identities[run]
-                results[run] = cache.keep(known, next(found)) if run in new else cache.get(known)
+            for run, found in zip(some, _side_by_side(tasks, y_test, classes, workers), strict=True):
+                results[run] = cache.keep(identities[run], found)
                 bar.update()
                 bar.set_postfix_str(f"{run.arm} {run.probe} {run.n_labels}: {results[run]['accuracy']:.3f}")
     return pd.DataFrame([run._asdict() | results[run] for run in runs])
@@ -266,41 +262,3 @@ def _probabilities(function, arguments, options):
     # One thread: the last digits depend on their number, and others may be at work on the other cores.
     with threadpool_limits(1):
         return function(*arguments, **options)
-
-
-def classification_scores(truth, probabilities, classes):
-    """The scores of a run, a dict with the names in METRICS.
-
-    Parameters
-    ----------
-    truth : array of N class names
-    probabilities : ndarray of shape (N, K)
-    classes : array of K class names
-
-    Examples
-    --------
-    >>> sure = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> classification_scores(["A", "B"], sure, ["A", "B"])["brier"]
-    0.0
-    """
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
-
-    truth, classes = as_labels(truth), np.asarray(classes)
-    predicted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
-    right = predicted == truth
-    bins = confidence_bins(confidence)
-    gaps = [abs(right[bins == k].sum() - confidence[bins == k].sum()) for k in range(ECE_BINS)]
-    scores = (
-        accuracy_score(truth, predicted),
-        balanced_accuracy_score(truth, predicted),
-        f1_score(truth, predicted, average="macro"),
-        sum(gaps) / len(truth),
-        # Half the sum over classes, which for two is the score of the one: scikit-learn has two scales, and its order.
-        ((probabilities - (classes == truth[:, None])) ** 2).sum(1).mean() / 2,
-    )
-    return dict(zip(METRICS, map(float, scores), strict=True))
-
-
-def confidence_bins(confidence):
-    """Which of ECE_BINS equal bins each confidence falls into, ndarray of int."""
-    return np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)

@@ -14,7 +14,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.meta import delegates
 from torch import nn
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
+from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, imagenet_stretch, load_backbone
 from astro_ssl_nb.files import file_digest
 from astro_ssl_nb.losses import LOG_SCALE_RANGE, masked_l1, masked_laplace
 from astro_ssl_nb.nonfinite import NoticeNaN
@@ -91,7 +91,7 @@ class SeededFit(Callback):
         self.before = None
 
 
-@delegates(Learner.__init__)
+@delegates(Learner.__init__, but=["wd_bn_bias"])
 def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_func=None, metrics=None, **kwargs):
     """A fastai Learner that regresses properties from cutouts: the pretext task of Martinazzo et al. (2020).
 
@@ -112,6 +112,7 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
         By default the mean absolute error of each property in its unit.
     **kwargs
         Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `optimiser.adamw` and `.stages`.
+        Weight decay is of all weights, those of norms among them.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
     return _learner(dls, arch, weights, loss_func, metrics, n_out=n_out, dropout=0.0, **kwargs)
 
 
-@delegates(Learner.__init__)
+@delegates(Learner.__init__, but=["wd_bn_bias"])
 def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None, dropout=0.25, **kwargs):
     """A fastai Learner that classifies cutouts, from a pretrained backbone or from scratch.
 
@@ -150,6 +151,7 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
         Before the last layer.
     **kwargs
         Passed to `fastai.learner.Learner`; by default `opt_func` and `splitter` are `optimiser.adamw` and `.stages`.
+        Weight decay is of all weights, those of norms among them.
 
     Returns
     -------
@@ -175,6 +177,8 @@ def _backbone_for(dls, weights, arch):
     """The backbone that `weights` name, its timm architecture, and the loaders with the stretch of its training."""
     if weights is None or weights == "imagenet":
         arch = arch or (IMAGENET_ARCH if weights == "imagenet" else "resnet18")
+        if weights == "imagenet":
+            dls = dls.with_stretch(imagenet_stretch(dls.stretch, arch))
         return create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed), arch, dls
     backbone, card = load_backbone(weights, arch=arch)
     if card["stretch"].kind != dls.stretch.kind:

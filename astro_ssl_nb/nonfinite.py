@@ -2,35 +2,10 @@
 
 import math
 
-import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelFitException
 
-
-def nonfinite_rows(cutouts):
-    """Rows of the cutouts that hold a pixel which is NaN or infinite.
-
-    Parameters
-    ----------
-    cutouts : CutoutSet of N
-
-    Returns
-    -------
-    ndarray of int, sorted
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from astro_ssl_nb import CutoutSet
-    >>> images = np.zeros((5, 1, 8, 8))
-    >>> images[3, 0, 2, 2] = np.nan
-    >>> nonfinite_rows(CutoutSet.from_arrays(images, Table({"objid": np.arange(5)}), bands="r"))
-    array([3])
-    """
-    found = [np.empty(0, int)]
-    for start, images in cutouts.blocks():
-        found.append(start + np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3))))
-    return np.concatenate(found)
+from astro_ssl_nb.finite import nonfinite_rows
 
 
 class NoticeNaN(Callback):

@@ -65,7 +65,7 @@ def stages(model):
     """
     from timm.models import group_parameters
 
-    backbone = getattr(model[0], "backbone", model[0])
+    backbone = model[0]
     named = dict(backbone.named_parameters())
     groups = group_parameters(backbone, backbone.group_matcher(coarse=True))
     return [[named[name] for name in group] for group in groups.values()] + [params_of(model[1])]

@@ -32,6 +32,12 @@ def rgb(images, bands):
     return lupton_rgb(torch.from_numpy(flux)).numpy().transpose(0, 2, 3, 1)
 
 
+def upright(cutouts):
+    """Colour pictures as `rgb` makes them, the first row on top."""
+    pictures = rgb(cutouts.images, cutouts.bands)
+    return pictures if cutouts.is_picture else pictures[:, ::-1]
+
+
 def origin_of(cutouts):
     """Where row 0 is drawn: pictures begin at the top, frames of the sky at the bottom."""
     return "upper" if cutouts.is_picture else "lower"

@@ -57,7 +57,7 @@ class Property:
         KeyError
             If the catalogue lacks a column.
         ValueError
-            If a column holds several numbers a row.
+            If a column holds no numbers, or several a row.
         """
         missing = [name for name in self.columns if name not in catalogue.colnames]
         if missing:
@@ -65,7 +65,10 @@ class Property:
                 f"property {self.name!r} needs the column(s) {', '.join(missing)}; "
                 f"the catalogue has {', '.join(catalogue.colnames)}"
             )
-        columns = [_known(catalogue[name]) for name in self.columns]
+        try:
+            columns = [_known(catalogue[name]) for name in self.columns]
+        except ValueError as error:
+            raise ValueError(f"property {self.name!r}: {self.columns} must hold numbers ({error})") from error
         for name, column in zip(self.columns, columns, strict=True):
             if column.ndim != 1:
                 raise ValueError(
@@ -82,8 +85,14 @@ def property_values(catalogue, properties):
 
     Raises
     ------
-    KeyError
-        If the catalogue lacks a column.
+    KeyError, ValueError
+        As `Property.values`.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> property_values(Table({"expAB_r": [0.8, -9999.0], "fracDeV_r": [0.0, 1.0]}), SIZES[2:]).round(1).tolist()
+    [[0.8, 0.0], [nan, 1.0]]
     """
     return np.column_stack([one.values(catalogue) for one in properties])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, load_backbone
+from astro_ssl_nb.backbones import IMAGENET_ARCH, create_backbone, imagenet_stretch, load_backbone
 from astro_ssl_nb.stretch import Stretch, check_pixel_scale
 
 BATCH = 256  # cutouts that a network looks at at once
@@ -20,7 +20,8 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0):
     arch : str, default="resnet18"
         Used only where `weights` is None.
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
-        A saved backbone brings its own for fluxes. Otherwise it is fitted to these cutouts; for two sets that are to be
+        A saved backbone brings its own for fluxes, ImageNet the mean and scatter of its photographs. Otherwise it is
+        fitted to these cutouts; for two sets that are to be
         compared, give `Stretch.fit` of one to both, also of pictures for a saved backbone.
     seed : int, default=0
         Of random weights.
@@ -56,7 +57,8 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
             own = stretch.aligned(cutouts)
         return backbone, own
     stretch = stretch.aligned(cutouts) if isinstance(stretch, Stretch) else Stretch.fit(cutouts, stretch)
-    arch = IMAGENET_ARCH if weights == "imagenet" else arch
+    if weights == "imagenet":
+        arch, stretch = IMAGENET_ARCH, imagenet_stretch(stretch)
     return create_backbone(arch, stretch.n_channels, weights=weights, seed=seed), stretch
 
 

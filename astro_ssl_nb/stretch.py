@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from astro_ssl_nb.finite import refuse_nonfinite
+
 # Parameters of the SDSS example in astropy's documentation of make_lupton_rgb, for frames in nanomaggies.
 LUPTON_STRETCH, LUPTON_Q = 0.5, 10.0
 # asinh turns from linear to logarithmic at this multiple of the pixel noise.
@@ -239,13 +241,3 @@ def stretch_of_part(stretch, train, part):
         raise ValueError(f"the training set holds {kinds[0]}, these cutouts are {kinds[1]}: make both in the same way")
     check_pixel_scale(train.card, part)
     return stretch.aligned(part)
-
-
-def refuse_nonfinite(finite, rows):
-    """Raise a ValueError if something is not finite in cutouts: `finite` says what is, (N, ...) bool, of these rows."""
-    broken = rows[~finite.reshape(len(rows), -1).all(axis=1)]
-    if len(broken):
-        raise ValueError(
-            f"{len(broken)} of {len(rows)} cutouts that were looked at have pixels that are not finite (rows "
-            f"{broken[:5].tolist()} first): leave out the rows that `nonfinite_rows` gives"
-        )

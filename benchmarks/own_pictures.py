@@ -16,11 +16,13 @@ import numpy as np
 
 import astro_ssl_nb as ssl
 from astro_ssl_nb.columns import unknown_values
-from astro_ssl_nb.image_files import ENDINGS, check_alike
+from astro_ssl_nb.image_files import check_alike
 from data_fetch.folder import FetchError
 from data_fetch.tables import read_table
 from data_fetch.user_images import read_all, some
 
+# What the names of image files mostly end with.
+ENDINGS = {".fits", ".fit", ".fts", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"}
 METRIC = "balanced_accuracy"  # the classes of a folder are seldom equally large
 OTHERS = {"imagenet": "imagenet", "scratch": None}
 

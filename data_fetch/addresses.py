@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,14 +50,17 @@ def open_archive(name="practice", *, release=17):
         version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
         with practice.PracticeArchive() as server:
             name = f"practice (seed {server.seed}, version {version})"
-            yield Archive(name, server.url, f"{server.url}/sas", release, server.url)
+            with closing(Archive(name, server.url, f"{server.url}/sas", release, server.url)) as archive:
+                yield archive
     elif name == "sdss":
-        yield Archive("sdss", **SDSS, release=release)
+        with closing(Archive("sdss", **SDSS, release=release)) as archive:
+            yield archive
     else:
         parts = _checked_url(name)
         url = _without_user(parts)
         auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-        yield Archive(url, url, f"{url}/sas", release, url, auth=auth)
+        with closing(Archive(url, url, f"{url}/sas", release, url, auth=auth)) as archive:
+            yield archive
 
 
 def _without_user(parts):

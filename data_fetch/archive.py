@@ -110,6 +110,11 @@ class Archive:
         # Connections cannot go to another process, and there all tasks must share one set of them.
         return _archive_here, astuple(self)
 
+    def close(self):
+        """Close its connections."""
+        for session in (self._sdss._session, self._vizier._session, self._frames):
+            session.close()
+
     def query(self, sql, *, columns=None, folder=None):
         """Ask SkyServer and return the checked answer.
 
@@ -195,7 +200,8 @@ class Archive:
         ArchiveError
             If VizieR cannot be reached, or answers with something else.
         """
-        kept = None if folder is None else Path(folder) / f"{hashlib.sha256(catalogue.encode()).hexdigest()[:20]}.vot"
+        key = hashlib.sha256(f"{self.name} {catalogue}".encode()).hexdigest()[:20]
+        kept = None if folder is None else Path(folder) / f"{key}.vot"
 
         def send():
             # astroquery's cache would keep an error page for a week.

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from astro_ssl_nb.columns import as_floats
-from astro_ssl_nb.pictures import rgb
+from astro_ssl_nb.pictures import upright
 from astro_ssl_nb.style import COLOURS, in_course_style
 
 COLUMNS = 8  # of the contact sheet
@@ -30,8 +30,7 @@ def contact_sheet(cutouts, labels, classes):
     for name in classes:
         rows = np.flatnonzero(labels == name)
         rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-        pictures = np.nan_to_num(rgb(cutouts.read(rows), cutouts.bands)).clip(0, 1)
-        mosaics.append(_mosaic(pictures if cutouts.is_picture else pictures[:, ::-1]))
+        mosaics.append(_mosaic(np.nan_to_num(upright(cutouts[rows])).clip(0, 1)))
         titles.append("" if name == "all" else _short(name, 60))
         shown += len(rows)
     heights = [8 * mosaic.shape[0] / mosaic.shape[1] for mosaic in mosaics]  # inches

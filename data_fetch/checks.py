@@ -7,6 +7,7 @@ from astropy.table import Table
 
 from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import file_digest, read_json
+from astro_ssl_nb.finite import nonfinite_rows
 
 
 def verify(folder):
@@ -73,13 +74,13 @@ def wrong_files(folder, most=np.inf):
 
 
 def _inconsistencies(folder, cutouts):
-    images, catalogue, card = cutouts.images, cutouts.catalogue, cutouts.card
+    catalogue, card = cutouts.catalogue, cutouts.card
     ids, counts = np.unique(np.asarray(catalogue["objid"]), return_counts=True)
     # Of one object there may well be two pictures of one's own.
     if card.get("survey") == "SDSS" and (counts > 1).any():
         yield f"{(counts > 1).sum()} objects are in the catalogue more than once, the first is {ids[counts > 1][0]}"
-    broken = [row for row in range(len(images)) if not np.isfinite(images[row]).all()]
-    if broken:
+    broken = nonfinite_rows(cutouts)
+    if len(broken):
         yield f"{len(broken)} images have pixels that are not finite, the first is that of row {broken[0]}"
     listed = folder / "missing.ecsv"
     missing = Table.read(listed) if listed.exists() else Table(names=["objid"])

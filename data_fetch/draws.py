@@ -12,12 +12,12 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
+from astro_ssl_nb.columns import as_degrees
 from astro_ssl_nb.cutouts import CutoutSet
 from data_fetch.answers import TooManyRows
 from data_fetch.catalogues import BAND_SHIFT, HASHES, field_hash, object_query
 from data_fetch.folder import FetchError
 from data_fetch.frames import PIXEL_SCALE
-from data_fetch.tables import as_degrees
 
 ROWS = 5000  # about so many are asked for at once, so that memory does not grow with the data set
 
@@ -53,7 +53,8 @@ def draw(archive, data_set, request, excluded, folder=None):
     for label, condition in (data_set.classes or {None: None}).items():
         number = request.n // max(1, len(data_set.classes))
         taken = np.concatenate([np.asarray(table["objid"]) for table in tables] or [np.empty(0, np.uint64)])
-        table = _draw_class(archive, data_set, condition, number, request, excluded, taken, folder, sql)
+        table, asked = _draw_class(archive, data_set, condition, number, request, excluded, taken, folder)
+        sql += asked
         if len(table) < number:
             raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits, excluded))
         if label and "class" not in table.colnames:
@@ -62,11 +63,12 @@ def draw(archive, data_set, request, excluded, folder=None):
     return in_hash_order(vstack(tables), request.seed) if len(tables) > 1 else tables[0], sql
 
 
-def _draw_class(archive, data_set, condition, n, request, excluded, taken, folder, sql):
+def _draw_class(archive, data_set, condition, n, request, excluded, taken, folder):
+    """Some objects of a class that are not taken yet, and the SQL that gave them."""
     columns = data_set.source.columns
     query = {"condition": condition, "mag_limits": request.mag_limits}
     query |= {"margin": margin(request.size), "seed": request.seed}
-    found, count, low, width = [], 0, 0, 1
+    sql, found, count, low, width = [], [], 0, 0, 1
     while count < n and low < HASHES:
         high = min(low + width, HASHES)
         text = object_query(data_set.source, (low, high - 1), **query)
@@ -87,7 +89,7 @@ def _draw_class(archive, data_set, condition, n, request, excluded, taken, folde
         # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.
         needed = 1.1 * min(n - count, ROWS) * low / count if count else HASHES
         width = int(np.clip(needed, 1, 8 * width))
-    return in_hash_order(vstack(found), request.seed)[:n] if found else Table()
+    return (in_hash_order(vstack(found), request.seed)[:n] if found else Table()), sql
 
 
 def _too_few(archive, label, count, asked, mag_limits, excluded):

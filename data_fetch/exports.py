@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.columns import as_text, unknown_values
 from astro_ssl_nb.cutouts import CutoutSet
 from astro_ssl_nb.files import whole_path
 from astro_ssl_nb.set_files import class_column
@@ -94,7 +94,7 @@ def _class_numbers(cutouts):
     unknown = unknown_values(cutouts.catalogue[column])
     values = _split_mask(cutouts.catalogue[column])[0]
     classes = np.unique(values[~unknown])  # in the order of numbers where they are numbers, so that 0, 1, ... stay
-    return classes.astype(str).tolist(), np.where(unknown, -1, np.searchsorted(classes, values))
+    return as_text(classes).tolist(), np.where(unknown, -1, np.searchsorted(classes, values))
 
 
 def _split_mask(column):

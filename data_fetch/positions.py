@@ -7,13 +7,13 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table, hstack, unique, vstack
 from tqdm import tqdm
 
-from astro_ssl_nb.columns import unknown_values
+from astro_ssl_nb.columns import as_degrees, unknown_values
 from data_fetch.answers import AnswerError
 from data_fetch.archive import MAX_QUERY
 from data_fetch.catalogues import MATCH_RADIUS, POSITIONS, position_query
 from data_fetch.draws import answer_types, in_hash_order, margin, our_columns
 from data_fetch.folder import FetchError
-from data_fetch.tables import as_degrees, read_table
+from data_fetch.tables import read_table
 
 EFIGI = "J/A+A/532/A74"  # Baillard et al. 2011, A&A 532, A74
 CHARACTERS = 25  # of a position in SQL, at most
@@ -48,7 +48,7 @@ def read_positions(path):
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
         try:
             degrees = as_degrees(table[name])
-        except FetchError as error:
+        except ValueError as error:
             raise FetchError(f"{path}: {error}") from error
         wrong = np.flatnonzero(~((degrees >= low) & (degrees <= high)))
         if len(wrong):

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
-from astro_ssl_nb.columns import as_column, as_floats, as_text, call_by_name, unknown_values
+from astro_ssl_nb.columns import as_column, as_text, call_by_name, unknown_values
 from astro_ssl_nb.set_files import class_column
 from data_fetch.folder import FetchError
 
@@ -96,25 +95,6 @@ def class_labels(catalogue):
     return labels.astype(str)
 
 
-def as_degrees(column):
-    """A column of angles as an array of degrees, which those without a unit are in; NaN where it is masked.
-
-    Raises
-    ------
-    FetchError
-        If it holds no angles.
-
-    Examples
-    --------
-    >>> as_degrees(Column([0.5, 12.0], unit="hourangle")).round(9).tolist()
-    [7.5, 180.0]
-    """
-    try:
-        return u.Quantity(as_floats(column), column.unit or u.deg).to_value(u.deg)
-    except (TypeError, ValueError) as error:  # of text, and of units that are none of angles
-        raise FetchError(f"column {column.name} holds no angles ({error})") from error
-
-
 def _read_text(path):
     text = Path(path).read_text(encoding="utf-8-sig")  # Excel puts a mark of three bytes at the front
     if text.startswith("# %ECSV"):
@@ -128,7 +108,9 @@ def _read_text(path):
 
 def _split_header(text):
     """The line with the names of the columns, which may be a comment (np.savetxt and TOPCAT), and what is below."""
-    lines = text.lstrip().split("\n")
+    lines = text.lstrip(" \r\n").split("\n")
+    if lines[0].startswith("\t"):  # pandas gives no name to its index
+        lines[0] = f"col0{lines[0]}"
     first = next((number for number, line in enumerate(lines) if line.strip() and line.lstrip()[0] != "#"), 0)
     if not _names(lines[first]):
         for comment in reversed(lines[:first]):

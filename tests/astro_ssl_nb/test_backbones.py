@@ -99,6 +99,18 @@ def test_pictures_of_two_sets_are_alike_under_one_stretch(backbone, blobs):
     np.testing.assert_allclose(as_the_others, of_them[rows], rtol=1e-3, atol=1e-3)
 
 
+def test_imagenet_sees_pictures_scaled_as_its_photographs_were(parts):
+    few, _, test = parts
+    network = ssl.create_backbone("tf_efficientnet_lite0", weights="imagenet").eval()
+    pictures = torch.from_numpy(ssl.figures.rgb(test.images, test.bands).transpose(0, 3, 1, 2).copy()).float()
+    with torch.inference_mode():
+        seen = network(2 * pictures - 1).numpy()
+    np.testing.assert_allclose(ssl.embed("imagenet", test), seen, atol=1e-4)
+    dls = ssl.CutoutDataLoaders.for_classes(few, test)
+    learn = ssl.class_learner(dls, weights="imagenet")
+    assert learn.dls.stretch.mean == learn.dls.stretch.std == (0.5, 0.5, 0.5) != dls.stretch.mean
+
+
 def test_imagenet_weights_for_five_bands_are_those_for_three_in_turn(parts):
     three, five = (ssl.create_backbone("tf_efficientnet_lite0", n, weights="imagenet").conv_stem.weight for n in (3, 5))
     torch.testing.assert_close(five, 3 / 5 * three[:, [0, 1, 2, 0, 1]])

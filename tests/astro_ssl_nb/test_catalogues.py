@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.columns import unknown_values
 
 
 def described(table, **card):
@@ -23,6 +25,28 @@ def test_capitals_do_not_hide_ids_and_positions():
     assert table.colnames == ["OBJID", "RA", "Dec"], "the user's table stays as it is"
     both = described(Table({"objid": [7], "OBJID": [8]}))  # nobody knows which is meant but the one that is spelt so
     assert both.catalogue["objid"].tolist() == [7]
+
+
+@pytest.mark.parametrize("unit", ["arcsec", "rad", "hourangle"])
+def test_positions_in_another_unit_are_degrees_from_the_start(unit):
+    places = MaskedColumn([10.0, 10.0 + 10 / 3600, 20.0], mask=[0, 0, 1], unit="deg")
+    table = Table({"ra": [10.0, 10.0, 20.0] * u.deg})
+    table["dec"] = MaskedColumn(places.quantity.to_value(unit), mask=places.mask, unit=unit)
+    cutouts = described(table, pixel_scale=0.4)
+    assert cutouts.catalogue["dec"].unit == "deg" and table["dec"].unit == unit
+    np.testing.assert_allclose(cutouts.catalogue["dec"], [10.0, 10.0 + 10 / 3600, np.nan], rtol=1e-12)
+    far, near = (described(table[:2], pixel_scale=scale) for scale in (0.4, 4.0))
+    assert [len(part) for part in far.split((0.5, 0.5))] == [1, 1]
+    with pytest.raises(ValueError, match="leaves 1 groups"):  # 10 arcsec apart, 32 wide
+        near.split((0.5, 0.5))
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "string"])
+def test_a_new_column_may_be_of_any_type_of_pandas(dtype):
+    new = pd.Series([1, 0, 1, None], index=[4, 5, 6, 7], dtype=dtype)
+    column = described(Table({"objid": np.arange(4)})).with_columns(q=new).catalogue["q"]
+    assert column.dtype.kind in "ifbU" and unknown_values(column).tolist() == [False, False, False, True]
+    assert [str(value) for value in column[:3]] == [str(value) for value in new[:3]]
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_no_two_parts_share_a_pixel_of_the_sky():
 
 
 def test_splits_that_cannot_be_are_refused(blobs):
-    for fractions in ((0.5, 0.6), (1.2, -0.2)):
+    for fractions in ((0.5, 0.6), (1.2, -0.2), (np.nan, 0.5)):
         with pytest.raises(ValueError, match="positive and sum to 1"):
             blobs.split(fractions)
     for few, fractions in ((blobs[:2], (0.8, 0.1, 0.1)), (blobs[:100], (0.001, 0.999))):
@@ -279,6 +279,27 @@ def test_deep_grey_pictures_keep_their_values(tmp_path, image):
     cutouts = ssl.CutoutSet.from_image_files([tmp_path / "deep.tif"], Table({"objid": [1]}), size=8)
     assert cutouts.images.dtype == np.float32 and cutouts.bands == ("band1",)
     np.testing.assert_allclose(cutouts.images, image, rtol=1e-6)
+
+
+@pytest.mark.parametrize("deep", [np.uint16, np.float32])
+def test_a_deep_grey_picture_is_the_same_way_up_as_one_of_8_bits(tmp_path, deep):
+    top = np.zeros((8, 8), np.uint8)
+    top[:2] = 200
+    shown = []
+    for name, image in (("8.tif", top), ("deep.tif", top.astype(deep) * 100)):
+        Image.fromarray(image).save(tmp_path / name)
+        cutouts = ssl.CutoutSet.from_image_files([tmp_path / name], Table({"objid": [1]}), size=8)
+        picture = ssl.figures.show_cutouts(cutouts).axes[0].images[0]
+        rows = picture.get_array().mean(axis=(1, 2))
+        shown.append(np.argmax(rows if picture.origin == "upper" else rows[::-1]))
+    assert shown[0] < 2 and shown[1] < 2
+
+
+@pytest.mark.parametrize("size", [64.0, "64", 0])
+def test_a_size_that_is_no_whole_number_is_spoken_of_and_not_the_file(tmp_path, size):
+    Image.new("L", (8, 8)).save(tmp_path / "one.png")
+    with pytest.raises(ValueError, match=rf"^size={size!r} pixels a side: give a whole number"):
+        ssl.CutoutSet.from_image_files([tmp_path / "one.png"], Table({"objid": [1]}), size=size)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,15 @@ def test_a_score_that_a_baseline_keeps_from_the_start_is_worth_its_fewest_labels
     assert row.efficiency == pytest.approx(1) and not row.upper_bound
 
 
+def test_the_same_scores_in_another_order_are_as_good():
+    curve = made_up({"pretext": {5: 0.5}, "scratch": {5: 0.5}}, spread=0, seeds=5)
+    scores = [0.1, 0.2, 0.3, 0.4, 0.7]
+    for order in (scores, scores[::-1], scores[2:] + scores[:2], [0.7, 0.1, 0.4, 0.2, 0.3]):
+        curve["accuracy"] = scores + order
+        row = ssl.label_efficiency(curve).iloc[0]
+        assert row.efficiency == pytest.approx(1) and not row.lower_bound and not row.upper_bound
+
+
 def test_a_label_efficiency_pairs_the_seeds_by_their_number():
     ours, theirs = made_up({"pretext": {5: 0.8, 20: 0.9}}), made_up({"scratch": {5: 0.7, 20: 0.8}})
     both = pd.concat([ours, theirs.assign(seed=theirs.seed + 1)])

@@ -228,6 +228,9 @@ def test_scores_of_known_answers():
     assert ssl.classification_scores(truth, np.tile([1.0, 0.0], (10, 1)), ["A", "B"])["ece"] == pytest.approx(0.2)
     three = ssl.classification_scores(["A", "B", "C"], np.eye(3), ["A", "B", "C"])
     assert three["brier"] == 0 and three["macro_f1"] == 1
+    one_wrong = np.repeat([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], [50, 49, 1], axis=0)
+    of_two = ssl.classification_scores(["A"] * 50 + ["B"] * 50, one_wrong, ["A", "B", "C"])
+    assert of_two["macro_f1"] > 0.99, "a class that is not there counts for nothing"
     all_wrong = [np.roll(np.eye(n), 1, axis=0) for n in (2, 3)]
     assert [
         ssl.classification_scores(list("CAB"[:n]), p, list("CAB"[:n]))["brier"]
@@ -274,6 +277,8 @@ def test_bad_requests_are_refused_before_anything_runs(parts):
     for arms, probes in ({"scratch": None}, ()), ({"sizes": ssl.SIZES[:2]}, ("finetune",)):
         with pytest.raises(ValueError, match="nothing to run"):
             ssl.label_curve(train, test, arms=arms, probes=probes)
+    with pytest.raises(ValueError, match=r"arms=\['imagenet'\]: give a dict of name -> weights"):
+        ssl.label_curve(train, test, arms=["imagenet"])
     with pytest.raises(ValueError, match="an arm is a path, 'imagenet', None, 'apertures' or a list of properties"):
         ssl.label_curve(train, test, arms={"size": ssl.SIZES[0]})
     for options in ({"sizes": 5}, {"seeds": [0, 1]}):

@@ -27,3 +27,8 @@ def test_each_property_is_the_quantity_that_its_name_says():
     wanted |= {"log(1 + z)": 0.09691, "log(1 + photoz)": 0.30103}
     properties = ssl.COLOURS + ssl.SIZES + ssl.EXTENT + ssl.REDSHIFT + ssl.PHOTOZ
     assert {one.name: float(one.values(table)[0]) for one in properties} == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_column_without_numbers_is_named_with_its_property():
+    with pytest.raises(ValueError, match=r"property 'expAB_r': \('expAB_r',\) must hold numbers"):
+        ssl.SIZES[2].values(Table({"expAB_r": ["round", "flat"]}))

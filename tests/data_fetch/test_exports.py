@@ -139,7 +139,7 @@ def test_class_that_is_not_a_number_is_none(tmp_path):
     table = Table({"class": [1.0, np.nan, 0.0]})
     folder = CutoutSet.from_arrays(np.ones((3, 1, 4, 4)), table, bands="r").save(tmp_path / "set")
     with h5py.File(export(folder, tmp_path / "out.h5", "hdf5")) as file:
-        assert list(file["ans"].attrs["names"]) == ["0.0", "1.0"] and list(file["ans"]) == [1, -1, 0]
+        assert list(file["ans"].attrs["names"]) == ["0", "1"] and list(file["ans"]) == [1, -1, 0]
 
 
 @pytest.mark.parametrize("format", ["fits", "hdf5", "datasets"])

@@ -10,6 +10,7 @@ from base64 import b64encode
 from contextlib import closing
 
 import numpy as np
+import psutil
 import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
@@ -151,6 +152,26 @@ def test_password_of_a_mirror_is_sent_to_no_other_vizier(mirror, origin):
             )
             assert archive.vizier("J/A+A/532/A74")
             assert where.authorizations == {token}
+
+
+def test_the_connections_of_an_archive_end_with_its_block(mirror):
+    def open_connections():
+        ours = (one for one in psutil.Process().net_connections("tcp") if one.status == "ESTABLISHED" and one.raddr)
+        return [one for one in ours if mirror.url.endswith(f":{one.raddr.port}")]
+
+    with data_fetch.open_archive(mirror.url) as archive:
+        data_fetch.plan("pretext", archive=archive, n=10)
+        assert open_connections()
+    assert not open_connections()
+
+
+def test_what_one_archive_said_of_a_catalogue_is_not_taken_for_another(mirror, origin, tmp_path):
+    with closing(Mirror(origin)) as second:
+        for where in (mirror, second):
+            with data_fetch.open_archive(where.url) as archive:
+                assert archive.vizier("J/A+A/532/A74", folder=tmp_path)
+            assert where.authorizations, "it was not asked"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_password_in_any_alphabet_reaches_the_mirror(mirror):

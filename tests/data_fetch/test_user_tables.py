@@ -30,6 +30,14 @@ def test_text_of_every_program_is_read(tmp_path, name):
     assert list(table["file"]) == ["a.png", "b.png"] and list(table["class"]) == ["ring", "other"]
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_the_index_that_pandas_writes_without_a_name_is_a_column(tmp_path, separator):
+    pd.DataFrame({"file": ["a.png", "b.png"]}, index=[7, 8]).to_csv(tmp_path / "t.tsv", sep=separator)
+    table = read_table(tmp_path / "t.tsv")
+    assert table.colnames == ["col0", "file"]
+    assert list(table["col0"]) == [7, 8] and list(table["file"]) == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize("name, format", [("T.FITS", "fits"), ("T.VOT", "votable"), ("T.Parquet", "parquet")])
 def test_upper_case_is_no_obstacle(tmp_path, name, format):
     Table({"file": ["a.png", "b.png"], "n": [1, 2]}).write(tmp_path / name, format=format)
