@@ -21,8 +21,8 @@ def embed(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0):
         Used only where `weights` is None.
     stretch : {"rgb", "bands"} or Stretch, default="rgb"
         A saved backbone brings its own for fluxes, ImageNet the mean and scatter of its photographs. Otherwise it is
-        fitted to these cutouts; for two sets that are to be
-        compared, give `Stretch.fit` of one to both, also of pictures for a saved backbone.
+        fitted to these cutouts; for two sets that are to be compared, give `Stretch.fit` of one to both, also of
+        pictures for a saved backbone.
     seed : int, default=0
         Of random weights.
 

@@ -8,6 +8,7 @@ sets share their fields.
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
@@ -23,7 +24,10 @@ ROWS = 5000  # about so many are asked for at once, so that memory does not grow
 
 
 def draw(archive, data_set, request, excluded, folder=None):
-    """Draw the objects of a data set by field, as many of each class.
+    """Draw the objects of a data set by field, from each field as many of each class.
+
+    Were each class drawn until there are enough of it, a common one would come from fewer fields than a rare one, and
+    the air, the dust and the noise of a field would tell something of the class.
 
     Parameters
     ----------
@@ -49,55 +53,75 @@ def draw(archive, data_set, request, excluded, folder=None):
     ArchiveError
         If the archive fails.
     """
-    sql, tables = [], []
-    for label, condition in (data_set.classes or {None: None}).items():
-        number = request.n // max(1, len(data_set.classes))
-        taken = np.concatenate([np.asarray(table["objid"]) for table in tables] or [np.empty(0, np.uint64)])
-        table, asked = _draw_class(archive, data_set, condition, number, request, excluded, taken, folder)
-        sql += asked
-        if len(table) < number:
-            raise FetchError(_too_few(archive, label, len(table), number, request.mag_limits, excluded))
-        if label and "class" not in table.colnames:
-            table["class"] = label
-        tables.append(table)
-    return in_hash_order(vstack(tables), request.seed) if len(tables) > 1 else tables[0], sql
-
-
-def _draw_class(archive, data_set, condition, n, request, excluded, taken, folder):
-    """Some objects of a class that are not taken yet, and the SQL that gave them."""
-    columns = data_set.source.columns
-    query = {"condition": condition, "mag_limits": request.mag_limits}
-    query |= {"margin": margin(request.size), "seed": request.seed}
-    sql, found, count, low, width = [], [], 0, 0, 1
-    while count < n and low < HASHES:
+    classes = data_set.classes or {None: None}
+    number = request.n // len(classes)
+    sql, found, rows, count, low, width = [], [], 0, 0, 0, 1
+    while count < number and low < HASHES:
         high = min(low + width, HASHES)
-        text = object_query(data_set.source, (low, high - 1), **query)
         try:
-            answer = archive.query(text, columns=answer_types(columns), folder=folder)
+            answers, asked = _answers(archive, data_set, classes, (low, high - 1), request, folder)
         except TooManyRows:
             if high - low == 1:
                 raise
             width = (high - low) // 2
             continue
-        sql.append(text)
-        if len(answer):
-            objects = our_columns(answer, columns)
-            # Two spectra may put an object into two classes: it stays in the one that is drawn first.
-            found.append(excluded.remove(objects[~np.isin(objects["objid"], taken)]))
-            count += len(found[-1])
+        sql += asked
+        rows += sum(map(len, answers))
+        found.append(_as_many_of_each([excluded.remove(one) for one in answers], request.seed))
+        count += len(found[-1]) // len(classes)
         low = high
         # Windows are whole and in order, so their widths decide how many queries are sent, not which objects are had.
-        needed = 1.1 * min(n - count, ROWS) * low / count if count else HASHES
+        needed = low * min(1.1 * (number - count) / count if count else HASHES, ROWS / max(1, rows))
         width = int(np.clip(needed, 1, 8 * width))
-    return (in_hash_order(vstack(found), request.seed)[:n] if found else Table()), sql
+    if count < number:
+        raise FetchError(_too_few(archive, classes, count, number, request.mag_limits, excluded))
+    drawn = vstack(found)
+    drawn = vstack([drawn[drawn["which"] == k][:number] for k in range(len(classes))])
+    drawn.remove_column("which")
+    return in_hash_order(drawn, request.seed), sql
 
 
-def _too_few(archive, label, count, asked, mag_limits, excluded):
-    what = f"objects of class {label}" if label else "objects"
+def _answers(archive, data_set, classes, window, request, folder):
+    """Objects of each class in a window of fields, each in one class, and the SQL that gave them."""
+    columns, taken = data_set.source.columns, np.empty(0, np.uint64)
+    query = {"mag_limits": request.mag_limits, "margin": margin(request.size), "seed": request.seed}
+    tables, sql = [], []
+    for label, condition in classes.items():
+        sql.append(object_query(data_set.source, window, condition=condition, **query))
+        answer = our_columns(archive.query(sql[-1], columns=answer_types(columns), folder=folder), columns)
+        # Two spectra may put an object into two classes: it stays in the one that is asked for first.
+        tables.append(answer[~np.isin(answer["objid"], taken)])
+        taken = np.concatenate([taken, tables[-1]["objid"]])
+        if label and "class" not in answer.colnames:
+            tables[-1]["class"] = label
+    return tables, sql
+
+
+def _as_many_of_each(tables, seed):
+    """From each field as many objects of each table, drawn at random, in the order of their field's hash."""
+    for number, table in enumerate(tables):
+        table["which"] = number
+    together = vstack(tables)
+    if not all(map(len, tables)):
+        return together[:0]
+    # By lot, and the same whatever else is in the window: the id times a large odd number, which wraps around.
+    factor = 2 * np.random.default_rng(seed).integers(2**62, dtype=np.uint64) + np.uint64(1)
+    place = [np.asarray(together[name]) for name in ("run", "camcol", "field")]
+    lot = np.asarray(together["objid"]).astype(np.uint64) * factor
+    together = together[np.lexsort([lot, *place[::-1], field_hash(*place, seed)])]
+    _, fields = np.unique(together["run", "camcol", "field"].as_array(), return_inverse=True)
+    which = pd.Series(np.asarray(together["which"]))
+    fewest = pd.crosstab(fields, which).min(axis=1).to_numpy()
+    return together[which.groupby([fields, which]).cumcount().to_numpy() < fewest[fields]]
+
+
+def _too_few(archive, classes, count, asked, mag_limits, excluded):
+    several = len(classes) > 1
+    of = f" of each class ({', '.join(classes)}) in the same fields" if several else ""
     limits = f" with {mag_limits[0]:g} <= r <= {mag_limits[1]:g}" if mag_limits else ""
-    advice = f"ask for at most that many{' of each class' if label else ''} with --n"
+    advice = f"ask for at most that many{' of each class' if several else ''} with --n"
     widen = ", or widen --mag-limits" if mag_limits else ""
-    return f"{archive.name} has {count} {what}{limits}, {asked} were asked for: {advice}{widen}{excluded.advice}"
+    return f"{archive.name} has {count} objects{limits}{of}, {asked} were asked for: {advice}{widen}{excluded.advice}"
 
 
 def margin(size):
@@ -192,7 +216,7 @@ class Excluded:
 
     def remove(self, table):
         """The rows of a table that may be chosen."""
-        if self.counts is None:
+        if self.counts is None or not len(table):
             return table
         where = SkyCoord(table["ra"], table["dec"])
         same, near = np.zeros((2, len(table)), bool)

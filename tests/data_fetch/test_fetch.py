@@ -20,9 +20,10 @@ from filelock import FileLock
 
 import data_fetch
 from astro_ssl_nb.cutouts import CutoutSet
-from data_fetch.catalogues import PHOTOMETRY, SPECTRUM
+from data_fetch.catalogues import DATA_SETS, PHOTOMETRY, SPECTRUM
 from data_fetch.draws import Excluded
 from data_fetch.folder import WORK
+from data_fetch.plans import fields_of
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -168,9 +169,20 @@ def test_sets_of_one_seed_share_fields_and_another_seed_takes_others(archive, tm
     assert not fields("pretext", 40, seed=0) & fields("pretext", 40, seed=7)
 
 
-def test_smaller_sets_are_the_start_of_larger_ones(archive):
-    few, many = (data_fetch.plan("pretext", archive=archive, n=n).catalogue["objid"] for n in (50, 900))
+@pytest.mark.parametrize("name, larger", [("pretext", 900), ("sg", 240), ("sgq", 240)])
+def test_smaller_sets_are_the_start_of_larger_ones(archive, name, larger):
+    few, many = (data_fetch.plan(name, archive=archive, n=n).catalogue["objid"] for n in (60, larger))
     assert set(few) <= set(many)
+
+
+@pytest.mark.parametrize("name", ["sg", "sgq", "mg"])
+def test_a_field_tells_nothing_of_the_class(archive, name):
+    catalogue = data_fetch.plan(name, archive=archive, n=60).catalogue
+    classes, counts = np.unique(catalogue["class"], return_counts=True)
+    assert len(classes) == len(DATA_SETS[name].classes) and (counts == 60 // len(classes)).all()
+    for rows in fields_of(catalogue):
+        assert len(set(np.unique(catalogue["class"][rows], return_counts=True)[1])) == 1
+        assert set(catalogue["class"][rows]) == set(classes)
 
 
 def test_plan_asks_for_no_frame_and_its_answers_serve_the_fetch(mirror, tmp_path, command):

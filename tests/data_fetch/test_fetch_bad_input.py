@@ -221,7 +221,7 @@ def test_unknown_data_set_and_unequal_classes(practice, command, tmp_path):
 
 def test_class_that_runs_out_is_counted(practice, command, tmp_path):
     done = command("sgq", "--archive", practice.url, "--n", 3_000_000, "--out", tmp_path / "set")
-    assert_complains(done, "objects of class STAR", "1000000 were asked for", "of each class")
+    assert_complains(done, "of each class (STAR, GALAXY, QSO) in the same fields", "1000000 were asked for")
 
 
 def test_folder_that_cannot_be_written(practice, command, tmp_path):
