@@ -229,17 +229,15 @@ def _imagenet(arch, n_channels):
     return _enlarging(backbone)
 
 
-def imagenet_stretch(stretch, arch=IMAGENET_ARCH):
-    """The stretch with the mean and scatter that the photographs had, where it gives red, green and blue.
+def imagenet_stretch(stretch, backbone):
+    """The stretch with the mean and scatter of the photographs of a backbone, where it gives red, green and blue.
 
     Those of cutouts, which are dark but for a source, would make of its light what the network has never met.
     """
-    import timm
-
     if stretch.kind != "rgb":
         return stretch
-    photographs = timm.get_pretrained_cfg(arch)
-    return replace(stretch, mean=tuple(photographs.mean), std=tuple(photographs.std))
+    photographs: Any = backbone.pretrained_cfg
+    return replace(stretch, mean=tuple(photographs["mean"]), std=tuple(photographs["std"]))
 
 
 def _enlarging(backbone):

@@ -177,9 +177,10 @@ def _backbone_for(dls, weights, arch):
     """The backbone that `weights` name, its timm architecture, and the loaders with the stretch of its training."""
     if weights is None or weights == "imagenet":
         arch = arch or (IMAGENET_ARCH if weights == "imagenet" else "resnet18")
+        backbone = create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed)
         if weights == "imagenet":
-            dls = dls.with_stretch(imagenet_stretch(dls.stretch, arch))
-        return create_backbone(arch, dls.stretch.n_channels, weights=weights, seed=dls.seed), arch, dls
+            dls = dls.with_stretch(imagenet_stretch(dls.stretch, backbone))
+        return backbone, arch, dls
     backbone, card = load_backbone(weights, arch=arch)
     if card["stretch"].kind != dls.stretch.kind:
         raise ValueError(

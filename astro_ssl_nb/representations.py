@@ -57,9 +57,9 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
             own = stretch.aligned(cutouts)
         return backbone, own
     stretch = stretch.aligned(cutouts) if isinstance(stretch, Stretch) else Stretch.fit(cutouts, stretch)
-    if weights == "imagenet":
-        arch, stretch = IMAGENET_ARCH, imagenet_stretch(stretch)
-    return create_backbone(arch, stretch.n_channels, weights=weights, seed=seed), stretch
+    arch = IMAGENET_ARCH if weights == "imagenet" else arch
+    backbone = create_backbone(arch, stretch.n_channels, weights=weights, seed=seed)
+    return backbone, imagenet_stretch(stretch, backbone) if weights == "imagenet" else stretch
 
 
 def forward(model, cutouts, stretch):

@@ -106,9 +106,9 @@ def _as_many_of_each(tables, seed):
         return together[:0]
     # By lot, and the same whatever else is in the window: the id times a large odd number, which wraps around.
     factor = 2 * np.random.default_rng(seed).integers(2**62, dtype=np.uint64) + np.uint64(1)
-    place = [np.asarray(together[name]) for name in ("run", "camcol", "field")]
+    run, camcol, field = (np.asarray(together[name]) for name in ("run", "camcol", "field"))
     lot = np.asarray(together["objid"]).astype(np.uint64) * factor
-    together = together[np.lexsort([lot, *place[::-1], field_hash(*place, seed)])]
+    together = together[np.lexsort([lot, field, camcol, run, field_hash(run, camcol, field, seed)])]
     _, fields = np.unique(together["run", "camcol", "field"].as_array(), return_inverse=True)
     which = pd.Series(np.asarray(together["which"]))
     fewest = pd.crosstab(fields, which).min(axis=1).to_numpy()
