@@ -91,8 +91,8 @@ def property_values(catalogue, properties):
     Examples
     --------
     >>> from astropy.table import Table
-    >>> property_values(Table({"expAB_r": [0.8, -9999.0], "fracDeV_r": [0.0, 1.0]}), SIZES[2:]).round(1).tolist()
-    [[0.8, 0.0], [nan, 1.0]]
+    >>> property_values(Table({"expAB_r": [0.5, -9999.0], "fracDeV_r": [0.0, 1.0]}), SIZES[2:]).tolist()
+    [[0.5, 0.0], [nan, 1.0]]
     """
     return np.column_stack([one.values(catalogue) for one in properties])
 
