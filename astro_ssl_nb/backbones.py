@@ -237,7 +237,7 @@ def imagenet_stretch(stretch, backbone):
     if stretch.kind != "rgb":
         return stretch
     photographs: Any = backbone.pretrained_cfg
-    return replace(stretch, mean=tuple(photographs["mean"]), std=tuple(photographs["std"]))
+    return replace(stretch, mean=tuple(photographs["mean"]), std=tuple(photographs["std"]), fixed=True)
 
 
 def _enlarging(backbone):

@@ -189,8 +189,8 @@ def _backbone_for(dls, weights, arch):
         )
     check_pixel_scale(card, dls.train.cutouts)
     stretch = card["stretch"].refit(dls.train.cutouts)  # which refuses other bands
-    # Pictures have constants of their own set, and the loaders hold those.
-    if not dls.train.cutouts.is_picture and stretch != dls.stretch:
+    # Pictures have constants of their own set, and the loaders hold those, or fixed ones.
+    if (stretch.fixed or not dls.train.cutouts.is_picture) and stretch != dls.stretch:
         dls = dls.with_stretch(stretch)
     return backbone, card["arch"], dls
 

@@ -53,7 +53,7 @@ def frozen_backbone(weights, cutouts, *, arch="resnet18", stretch="rgb", seed=0)
         backbone, card = load_backbone(weights)
         check_pixel_scale(card, cutouts)
         own = card["stretch"].refit(cutouts)
-        if cutouts.is_picture and isinstance(stretch, Stretch) and stretch.kind == own.kind:
+        if cutouts.is_picture and not own.fixed and isinstance(stretch, Stretch) and stretch.kind == own.kind:
             own = stretch.aligned(cutouts)
         return backbone, own
     stretch = stretch.aligned(cutouts) if isinstance(stretch, Stretch) else Stretch.fit(cutouts, stretch)

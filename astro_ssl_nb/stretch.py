@@ -86,6 +86,8 @@ class Stretch:
         Of a pixel, a channel, in the unit of the images: what "bands" divides by, before asinh.
     mean, std : tuple of float
         Of the channels after that.
+    fixed : bool, default=False
+        These two are for the pictures of every set, as those of ImageNet's photographs are.
 
     Examples
     --------
@@ -105,6 +107,7 @@ class Stretch:
     noise: tuple[float, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    fixed: bool = False
 
     @classmethod
     def fit(cls, cutouts, kind="rgb"):
@@ -180,7 +183,7 @@ class Stretch:
                 f"the backbone was trained on {len(self.planes)} channels ({' '.join(self.bands)}), "
                 f"this set gives {len(own.planes)} ({' '.join(own.bands)}): fetch the same bands, or use stretch='rgb'"
             )
-        return own
+        return replace(own, mean=self.mean, std=self.std, fixed=True) if self.fixed else own
 
     @property
     def n_channels(self):

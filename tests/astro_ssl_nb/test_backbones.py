@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from astropy.table import Table
 from safetensors.torch import load_file, save_file
 
 import astro_ssl_nb as ssl
@@ -109,6 +110,22 @@ def test_imagenet_sees_pictures_scaled_as_its_photographs_were(parts):
     dls = ssl.CutoutDataLoaders.for_classes(few, test)
     learn = ssl.class_learner(dls, weights="imagenet")
     assert learn.dls.stretch.mean == learn.dls.stretch.std == (0.5, 0.5, 0.5) != dls.stretch.mean
+
+
+def test_a_backbone_that_went_on_from_imagenet_sees_the_pictures_of_every_set_at_one_scale(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16)).astype(np.uint8)
+    bright, dark = (
+        ssl.CutoutSet.from_arrays(values, Table({"objid": np.arange(12), "class": ["A", "B"] * 6}), bands="RGB")
+        for values in (pictures, pictures // 4)
+    )
+    learn = ssl.few_shot_learner(bright, weights="imagenet")
+    path = ssl.save_backbone(learn, tmp_path / "on.safetensors")
+    with torch.inference_mode():
+        seen = ssl.load_backbone(path)[0].eval()(torch.from_numpy(dark.images / np.float32(127.5) - 1)).numpy()
+    for stretch in ("rgb", ssl.Stretch.fit(bright)):
+        np.testing.assert_allclose(ssl.embed(path, dark, stretch=stretch), seen, rtol=1e-3, atol=1e-3)
+    dls = ssl.CutoutDataLoaders.for_classes(dark, dark)
+    assert ssl.class_learner(dls, weights=path).dls.stretch.mean == (0.5, 0.5, 0.5)
 
 
 def test_imagenet_weights_for_five_bands_are_those_for_three_in_turn(parts):
