@@ -106,9 +106,7 @@ def _as_many_of_each(tables, seed):
         return together[:0]
     # By lot, and the same whatever else is in the window: the id times a large odd number, which wraps around.
     factor = 2 * np.random.default_rng(seed).integers(2**62, dtype=np.uint64) + np.uint64(1)
-    run, camcol, field = (np.asarray(together[name]) for name in ("run", "camcol", "field"))
-    lot = np.asarray(together["objid"]).astype(np.uint64) * factor
-    together = together[np.lexsort([lot, field, camcol, run, field_hash(run, camcol, field, seed)])]
+    together = in_hash_order(together, seed, within=np.asarray(together["objid"]).astype(np.uint64) * factor)
     _, fields = np.unique(together["run", "camcol", "field"].as_array(), return_inverse=True)
     which = pd.Series(np.asarray(together["which"]))
     fewest = pd.crosstab(fields, which).min(axis=1).to_numpy()
@@ -158,10 +156,14 @@ def our_columns(answer, columns):
     return table[np.sort(first)]
 
 
-def in_hash_order(table, seed):
-    """The table with the objects of a field together, each once, and the fields in the order of their hash."""
+def in_hash_order(table, seed, within=None):
+    """The table with the objects of a field together, each once, and the fields in the order of their hash.
+
+    Objects of a field are in the order of `within`, by default of their ids.
+    """
     run, camcol, field = (np.asarray(table[name]) for name in ("run", "camcol", "field"))
-    table = table[np.lexsort([table["objid"], field, camcol, run, field_hash(run, camcol, field, seed)])]
+    within = table["objid"] if within is None else within
+    table = table[np.lexsort([within, field, camcol, run, field_hash(run, camcol, field, seed)])]
     _, first = np.unique(np.asarray(table["objid"]), return_index=True)
     return table[np.sort(first)]
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
+import data_fetch
 from data_fetch.__main__ import main
 
 from .faults import FaultyArchive, QuietServer, fetch
@@ -144,3 +145,17 @@ def undisturbed(tmp_path_factory):
         fetch(server, out)
         assert server.most_connections <= 4
     return out
+
+
+@pytest.fixture(scope="module")
+def archive(practice):
+    """A client of it."""
+    with data_fetch.open_archive(practice.url) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def sgq(archive, frames_folder, tmp_path_factory):
+    """The folder of a small set that was fetched from it, and the set."""
+    out = tmp_path_factory.mktemp("sets") / "sgq"
+    return out, data_fetch.fetch("sgq", archive=archive, n=30, out=out, frames=frames_folder)

@@ -18,12 +18,6 @@ from data_fetch.positions import efigi
 from data_fetch.practice.instrument import Observation
 
 
-@pytest.fixture(scope="module")
-def archive(practice):
-    with data_fetch.open_archive(practice.url) as archive:
-        yield archive
-
-
 @pytest.mark.parametrize("name", ["pretext", "sg"])  # asked for by field, and by the bits of an id
 def test_cutouts_of_all_objects_fit_into_the_frames_of_all_bands(archive, name):
     n, size = (1200, 256) if name == "pretext" else (200, 256)
