@@ -95,6 +95,20 @@ def save_backbone(learn, path, **metrics):
         If a weight is not finite: the training went wrong.
     OSError
         If it cannot be written; a file that was there before stands.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import CutoutDataLoaders, CutoutSet, class_learner
+    >>> cutouts = CutoutSet.from_arrays(torch.rand(16, 3, 16, 16), Table({"class": ["STAR", "QSO"] * 8}), bands="gri")
+    >>> learn = class_learner(CutoutDataLoaders.for_classes(cutouts[:8], cutouts[8:], bs=8), "resnet10t")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_backbone(learn, Path(folder) / "mine.safetensors", accuracy=0.5)
+    ...     card = read_card(path)
+    ...     backbone, _ = load_backbone(path, arch="resnet10t")
+    >>> card["arch"], card["metrics"], backbone(torch.zeros(2, 3, 32, 32)).shape
+    ('resnet10t', {'accuracy': 0.5}, torch.Size([2, 512]))
     """
     return write_weights(learn.model[0], {**card_of(learn), "metrics": metrics}, path)
 
@@ -136,6 +150,10 @@ def read_card(path):
     ------
     FileNotFoundError, ValueError
         If there is no such file, or it is not a backbone that `save_backbone` wrote.
+
+    Examples
+    --------
+    See `save_backbone`, which writes one first.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -168,6 +186,10 @@ def load_backbone(path, *, arch=None):
     ------
     FileNotFoundError, ValueError
         As `read_card`; also if the file holds another architecture than `arch`, or weights that do not fit it.
+
+    Examples
+    --------
+    See `save_backbone`, which writes one first.
     """
     card = read_card(path)
     if "outputs" in card:

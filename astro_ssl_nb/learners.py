@@ -84,7 +84,8 @@ class SeededFit(Callback):
         self.before = self.before or get_generators()
         torch.manual_seed(self.seed + rank_distrib())  # processes must not drop the same
         self.dls.train.rng.seed(self.seed)
-        self.seed += 1000  # the next fit of this learner draws anew
+        if not hasattr(self.learn, "lr_finder"):  # a search for the rate leaves everything else as it found it
+            self.seed += 1000  # the next fit of this learner draws anew
 
     def after_fit(self):
         set_generators(self.before)
@@ -122,6 +123,20 @@ def property_learner(dls, arch=None, *, weights=None, uncertainty=False, loss_fu
     ------
     ValueError, FileNotFoundError
         As `class_learner`. A fit raises FloatingPointError once its loss is not finite.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import MAGNITUDES, CutoutDataLoaders, CutoutSet
+    >>> noise, table = torch.rand(16, 3, 16, 16), Table({"modelMag_r": 18 + np.arange(16) / 8})
+    >>> cutouts = CutoutSet.from_arrays(noise, table, bands="gri")
+    >>> dls = CutoutDataLoaders.for_properties(cutouts[:8], cutouts[8:], MAGNITUDES[2:3], bs=8)
+    >>> learn = property_learner(dls, "resnet10t", uncertainty=True)
+    >>> with learn.no_bar(), learn.no_logging():
+    ...     learn.fit_one_cycle(1, 3e-3)
+    ...     magnitudes, scales = predict_properties(learn, cutouts[:5], uncertainty=True)
+    >>> magnitudes.shape, bool((scales > 0).all())
+    ((5, 1), True)
     """
     if not hasattr(dls, "properties"):
         raise ValueError("property_learner needs CutoutDataLoaders.for_properties; these loaders have no properties")
@@ -163,6 +178,18 @@ def class_learner(dls, arch=None, *, weights=None, loss_func=None, metrics=None,
         If the weights are for another architecture, stretch, bands or pixel scale, or there is no such file. The
         constants of the stretch (noise, mean, scatter) are taken over from the weights, into `learn.dls`: a copy of
         `dls` where they differ. A fit raises FloatingPointError once its loss is not finite.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_ssl_nb import CutoutDataLoaders, CutoutSet
+    >>> cutouts = CutoutSet.from_arrays(torch.rand(16, 3, 16, 16), Table({"class": ["STAR", "QSO"] * 8}), bands="gri")
+    >>> learn = class_learner(CutoutDataLoaders.for_classes(cutouts[:8], cutouts[8:], bs=8), "resnet10t")
+    >>> with learn.no_bar(), learn.no_logging():
+    ...     learn.fit_one_cycle(1, 3e-3)
+    ...     probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(cutouts))
+    >>> learn.dls.vocab, probabilities.shape
+    (['QSO', 'STAR'], torch.Size([16, 2]))
     """
     if not hasattr(dls, "vocab"):
         raise ValueError("class_learner needs CutoutDataLoaders.for_classes; these loaders have no classes")
@@ -235,6 +262,10 @@ def predict_properties(learn, cutouts, *, uncertainty=False):
     ValueError
         If the cutouts have other bands or another pixel scale than those of the training, or uncertainties are asked of
         a network that gives none.
+
+    Examples
+    --------
+    See `property_learner`, which trains one first.
     """
     if uncertainty and learn.model[1][-1].out_features == learn.dls.c:
         raise ValueError("this network gives no uncertainties: make it with property_learner(..., uncertainty=True)")

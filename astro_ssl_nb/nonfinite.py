@@ -41,6 +41,10 @@ class StopAtNaN(Callback):
     ------
     FloatingPointError
         With the training cutouts whose pixels are not finite, if there are any.
+
+    Examples
+    --------
+    See `Checkpoint`, beside which it belongs.
     """
 
     def after_loss(self):

@@ -35,6 +35,15 @@ def lupton_rgb(flux, stretch=LUPTON_STRETCH, Q=LUPTON_Q):
     Returns
     -------
     Tensor of the same shape, from 0 to 1
+
+    Examples
+    --------
+    A red pixel stays red however bright it is:
+
+    >>> lupton_rgb(torch.tensor([[4.0], [1.0], [0.0]])[:, None] * torch.tensor([0.1, 100.0])).squeeze(1)
+    tensor([[0.5225, 1.0000],
+            [0.1306, 0.2500],
+            [0.0000, 0.0000]])
     """
     intensity = flux.mean(-3, keepdim=True)
     brightness = torch.asinh(intensity * (Q / stretch)) * (0.1 / float(np.arcsinh(0.1 * Q)))

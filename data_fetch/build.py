@@ -52,6 +52,14 @@ def plan(
     Returns
     -------
     Plan
+
+    Examples
+    --------
+    >>> from data_fetch.practice import PracticeArchive, SimulatedSky
+    >>> with PracticeArchive(SimulatedSky(n_runs=1, fields_per_camcol=2)) as sky:
+    ...     chosen = plan("sg", archive=sky.url, n=4)
+    >>> chosen.catalogue["class"].tolist(), str(chosen).splitlines()[3].strip()
+    (['GALAXY', 'GALAXY', 'STAR', 'STAR'], 'frames    5, of which 0 are here already')
     """
     request = Request(name, n, bands, size, mag_limits, seed, exclude, source)
     with _opened(archive) as archive:
@@ -122,6 +130,13 @@ def fetch(
         set have changed.
     ArchiveError
         If the archive fails. What was fetched is kept: the same call goes on from there.
+
+    Examples
+    --------
+    Labelled objects, and others to pretrain on, from the simulated sky::
+
+        stars_galaxies = data_fetch.fetch("sg", n=600, out="data/sg")
+        pretext = data_fetch.fetch("pretext", n=2000, out="data/pretext", exclude=["data/sg"])
     """
     request = Request(name, n, bands, size, mag_limits, seed, exclude, source)
     say = print if progress else _silent

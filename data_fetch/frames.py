@@ -73,6 +73,13 @@ class Frame:
         FrameError
             If the bytes are not a complete bz2 file, not a FITS image of a frame with its astrometry, or another frame.
 
+        Examples
+        --------
+        >>> from data_fetch.practice import SimulatedSky
+        >>> packed = SimulatedSky().frame_bytes(9101, 3, 11, "u")
+        >>> Frame.decode(packed, run=9101, camcol=3, field=11, band="u").data.shape
+        (1489, 2048)
+
         References
         ----------
         https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html

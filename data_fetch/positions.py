@@ -37,6 +37,14 @@ def read_positions(path):
     ------
     FetchError
         If the file cannot be read as a table, has no such columns, or a value is not a position.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     print("ra,dec,class\\n194.9,27.98,cD\\n202.47,47.2,Sbc", file=file, flush=True)
+    ...     read_positions(file.name)["class"].tolist()
+    ['cD', 'Sbc']
     """
     table = read_table(path)
     absent = {"ra", "dec"} - set(table.colnames)

@@ -50,6 +50,17 @@ def own_images(folder, labels, *, out, size=64, crop=1.0, pixel_scale=None):
         If `size`, `crop` or `pixel_scale` is out of range, the table has no column `file` or no rows, names no file in
         a row, files outside the folder or one twice, no file can be read, the files are of different kinds, `out` holds
         something else, or another process is making it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (80, 80), "navy").save(f"{folder}/1.png")
+    ...     _ = Path(folder, "labels.csv").write_text("file,class\\n1.png,sky\\n")
+    ...     cutouts = own_images(folder, f"{folder}/labels.csv", out=f"{folder}/set", size=32)
+    ...     cutouts.images.shape, cutouts.bands, cutouts.labels("class").tolist()
+    ((1, 3, 32, 32), ('R', 'G', 'B'), ['sky'])
     """
     try:
         check_size(size, crop)

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -76,6 +77,20 @@ def test_the_hook_for_notebooks_takes_outputs_and_leaves_tags_and_ids(tmp_path):
 def test_the_types_of_the_packages_are_consistent(tmp_path):
     checked = run(sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_the_public_may_call_has_an_example(package):
+    module, bare = importlib.import_module(package), []
+    for name in module.__all__:
+        given = getattr(module, name)
+        if not inspect.isroutine(given) and not (inspect.isclass(given) and not issubclass(given, Exception)):
+            continue
+        methods = [part for key, part in vars(given).items() if key[0] != "_"] if inspect.isclass(given) else []
+        if not any("Examples\n----" in (inspect.getdoc(one) or "") for one in (given, *methods)):
+            bare.append(name)
+    # `open_archive` makes the one, `plan` the other, and their examples use them.
+    assert bare == {"astro_ssl_nb": [], "data_fetch": ["Archive", "Plan"]}[package]
 
 
 def floors():

@@ -1,6 +1,7 @@
 """The course in a real JupyterLab, driven in a browser as a reader would: open a notebook, Run All Cells, look at it.
 
-``pytest tests/test_jupyterlab.py --preset quick`` does it with the parameters of another preset than ``ci``.
+It opens the notebooks of the preset `quick`, with the sizes of `ci`. ``pytest tests/test_jupyterlab.py --preset ci``
+opens all, and another preset gives its own sizes.
 """
 
 import json
@@ -90,7 +91,9 @@ def course(tmp_path, request, preset):
         shutil.copytree(run, home / "runs" / "ci")
         (home / "runs" / "ci" / "summary.json").unlink()
         (home / "data").symlink_to(run.parents[1] / "data")
-    chosen = read_preset(home / "notebooks" / "presets" / f"{preset}.yml")
+    chosen, short = (read_preset(home / "notebooks" / "presets" / f"{name}.yml") for name in (preset, "quick"))
+    if not request.config.getoption("preset"):
+        chosen |= {name: False for name, given in short.items() if given is False}
     given = resolve_parameters(chosen, {path.stem: path for path in NOTEBOOKS}, preset)
     for path in (home / "notebooks").glob("*.ipynb"):
         if chosen.get(path.stem) is False:

@@ -11,8 +11,16 @@ import astro_ssl_nb as ssl
 from astro_ssl_nb import finetuning
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_fine_tunings():
+    """A fifth of their steps: what is tested here holds from the first step on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "STEPS", 5)
+        yield
+
+
 @pytest.fixture(scope="module")
-def curve(parts, backbone):
+def curve(parts, backbone, short_fine_tunings):
     train, _, test = parts
     arms = {"pretext": backbone, "scratch": None, "photometry": ssl.MAGNITUDES, "sizes": ssl.SIZES[:2]}
     arms |= {"both": (backbone, ssl.SIZES[:2]), "apertures": "apertures"}
@@ -126,7 +134,8 @@ def test_a_row_without_a_label_is_spoken_of_before_anything_is_trained(blobs):
 
 
 def test_a_few_shot_learner_sees_its_classes_equally_often_in_whatever_order_they_come(blobs, monkeypatch):
-    monkeypatch.setattr("astro_ssl_nb.finetuning.EPOCHS", 1)
+    monkeypatch.setattr(finetuning, "EPOCHS", 1)
+    monkeypatch.setattr(finetuning, "STEPS", 25)
     in_order = blobs[np.argsort(blobs.labels("class"), kind="stable")]
     few = in_order[ssl.labelled_subset(in_order.labels("class"), 127, seed=0)]  # 800 are three passes and a bit
     few = few[np.argsort(few.labels("class"), kind="stable")]
@@ -202,6 +211,7 @@ def test_probes_are_the_same_alone_side_by_side_and_under_two_names(parts, backb
     train, _, test = parts
     arms = {"pretext": backbone, "again": backbone, "scratch": None}
     options = {"probes": ("linear", "knn", "finetune"), "sizes": (3,), "seeds": 1, "arch": "resnet10t"}
+    monkeypatch.setattr(finetuning, "STEPS", 25)  # as other processes have it
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
     side_by_side = ssl.label_curve(train, test, arms=arms, cache=tmp_path / "cache", **options)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")

@@ -104,17 +104,20 @@ def test_export_says_what_to_call_instead_of_a_pickle(learn, tmp_path):
     assert learn.dls is dls and not (tmp_path / "learner.pkl").exists()
 
 
-def test_same_seed_same_weights_other_seed_other_weights(parts):
-    def trained(seed):
+def test_same_seed_same_weights_other_seed_other_weights(parts, tmp_path):
+    def trained(seed, searched=False):
         torch.manual_seed(np.random.randint(1 << 30))  # whatever went on before must not matter
         dls = ssl.CutoutDataLoaders.for_properties(*parts[:2], ssl.MAGNITUDES, bs=25, seed=seed)
-        learn = ssl.property_learner(dls, "resnet10t")
+        learn = ssl.property_learner(dls, "resnet10t", path=tmp_path)
         with learn.no_bar(), learn.no_logging():
+            if searched:
+                learn.lr_find(num_it=4, show_plot=False)
             learn.fit(1)
         return learn.model[1][-1].weight.detach().clone()
 
     once = trained(0)
     assert torch.equal(once, trained(0))
+    assert torch.equal(once, trained(0, searched=True)), "a search for a learning rate leaves no trace"
     assert not torch.equal(once, trained(1))
 
 
