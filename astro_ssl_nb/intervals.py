@@ -3,8 +3,15 @@
 import numpy as np
 import pandas as pd
 
+from astro_ssl_nb.scores import read_outcomes
+
 # Of the bootstrap of a label efficiency.
 DRAWS = 10_000
+# What each class counts for in a score that is a mean over objects, by how many objects it has.
+SHARES = {
+    "accuracy": lambda sizes: sizes / sizes.sum(),
+    "balanced_accuracy": lambda sizes: np.full(len(sizes), 1 / len(sizes)),
+}
 
 
 def mean_interval(values, level=0.95, *, score=False):
@@ -85,8 +92,11 @@ def mean_intervals(curve, metric="accuracy"):
 def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     """Mean difference of two (arm, probe) pairs over seeds, with its 95 % interval.
 
-    Both were trained on the same labels for each seed, so the difference is taken seed by seed. The interval is one of
-    draws of labels: of other test objects, another pool of labels or another pretraining it does not speak.
+    Both were trained on the same labels for each seed, so the difference is taken seed by seed. The interval of an
+    accuracy, balanced or not, is one of draws of labels and of test objects, crossed as readers and cases are in
+    radiology (Dorfman, Berbaum & Metz 1992, Invest. Radiol. 27, 723): of draws alone, two arms that are equally good
+    would too often be told apart by the objects of one test set. Of other scores, and of curves without the column
+    `outcomes`, it is one of draws alone. Of another pool of labels or another pretraining it does not speak.
 
     Parameters
     ----------
@@ -102,7 +112,8 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     Raises
     ------
     ValueError
-        If the curve lacks one of them at this number of labels, they share no seed, or a run is there twice.
+        If the curve lacks one of them at this number of labels, they share no seed, a run is there twice, or their test
+        sets differ.
 
     Examples
     --------
@@ -113,7 +124,8 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     """
     _refuse_repeats(curve)
     better, worse = tuple(better), tuple(worse)
-    runs = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"])[metric].sort_index()
+    rows = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"]).sort_index()
+    runs = rows[metric]
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
             raise ValueError(f"the curve has no run of arm {arm!r} with probe {probe!r} at {n_labels} labels per class")
@@ -123,7 +135,38 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
             f"{' '.join(better)} and {' '.join(worse)} have no seed in common at {n_labels} labels per class: "
             "give both the same draws of labels"
         )
-    return mean_interval(differences)
+    n_seeds = len(differences)
+    if metric not in SHARES or "outcomes" not in curve or n_seeds < 2:
+        return mean_interval(differences)
+    marks = read_outcomes([rows.outcomes[(*side, seed)] for side in (better, worse) for seed in differences.index])
+    return _crossed_interval([1.0 * mark[:n_seeds] - mark[n_seeds:] for mark in marks], SHARES[metric])
+
+
+def _crossed_interval(differences, shares):
+    """Mean and 95 % interval over draws and objects of paired differences: of each class an array (draws, objects).
+
+    Each draw meets each object, so that the variances of both add, less what both hold of the scatter that is left
+    (Satterthwaite 1946, Biometrics Bulletin 2, 110, for the degrees of freedom).
+    """
+    from scipy import stats
+
+    sizes = np.array([one.shape[1] for one in differences])
+    n_draws, of_objects, left = len(differences[0]), 0.0, 0.0
+    of_draw = sum(share * one.mean(axis=1) for share, one in zip(shares(sizes), differences, strict=True))
+    for share, one in zip(shares(sizes), differences, strict=True):
+        n = max(one.shape[1], 2)  # of an object that is alone in its class, nothing says how others would differ
+        means = one.mean(axis=0)
+        rest = one - means - one.mean(axis=1, keepdims=True) + one.mean()
+        of_objects += share**2 * ((means - means.mean()) ** 2).sum() / (n - 1) / n
+        left += share**2 * (rest**2).sum() / ((n - 1) * (n_draws - 1)) / (n * n_draws)
+    of_draws, mean = of_draw.var(ddof=1) / n_draws, of_draw.mean()
+    variance = max(of_draws + of_objects - left, of_draws, of_objects)
+    if variance == 0:
+        return mean, mean, mean
+    free = n_draws - 1, max(sizes.sum() - len(sizes), 1)
+    scatter = of_draws**2 / free[0] + of_objects**2 / free[1] + left**2 / (free[0] * free[1])
+    half = stats.t.ppf(0.975, max(variance**2 / scatter, free[0])) * np.sqrt(variance)
+    return mean, mean - half, mean + half
 
 
 def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):

@@ -17,7 +17,7 @@ from astro_ssl_nb.arms import Arm
 from astro_ssl_nb.backbones import read_card
 from astro_ssl_nb.caches import Cache
 from astro_ssl_nb.label_draws import check_draws, checked_labels, labelled_subset
-from astro_ssl_nb.scores import classification_scores
+from astro_ssl_nb.scores import classification_scores, outcomes
 
 PROBES = ("linear", "knn", "finetune")
 # Probes side by side at most, however many cores there are: a network that is fine-tuned was seen to take up to 1.6 GB.
@@ -79,8 +79,10 @@ def label_curve(
     Returns
     -------
     DataFrame, a row per run
-        `arm, probe, n_labels` (a class)`, seed, accuracy, balanced_accuracy, macro_f1, ece, brier, seconds`: expected
-        calibration error in 10 bins of confidence (Guo et al. 2017, arXiv:1706.04599), Brier score from 0 to 1.
+        `arm, probe, n_labels` (a class)`, seed, accuracy, balanced_accuracy, macro_f1, ece, brier, seconds, outcomes`:
+        expected calibration error in 10 bins of confidence (Guo et al. 2017, arXiv:1706.04599), Brier score from 0 to
+        1, and which test objects were right, class by class, from which `paired_difference` sees how far another test
+        set might move a score.
 
     Raises
     ------
@@ -255,7 +257,8 @@ def _run(task, truth, classes):
     start = time.perf_counter()
     probabilities = _probabilities(*task)
     seconds = time.perf_counter() - start
-    return {**classification_scores(truth, probabilities, classes), "seconds": seconds}
+    right = outcomes(truth, classes[probabilities.argmax(1)])
+    return {**classification_scores(truth, probabilities, classes), "seconds": seconds, "outcomes": right}
 
 
 def _probabilities(function, arguments, options):

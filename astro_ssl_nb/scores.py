@@ -42,6 +42,37 @@ def classification_scores(truth, probabilities, classes):
     return dict(zip(METRICS, map(float, scores), strict=True))
 
 
+def outcomes(truth, predicted):
+    """Which objects were classified rightly, as text that a table can hold: a word a class, "." right and "x" wrong.
+
+    Classes stand in their order, and the objects of one in theirs.
+
+    Examples
+    --------
+    >>> outcomes(["B", "A", "B", "A", "B"], ["B", "B", "A", "A", "B"])
+    'x. .x.'
+    """
+    truth = as_labels(truth)
+    marks = np.where(as_labels(predicted) == truth, ".", "x")
+    return " ".join("".join(marks[truth == name]) for name in np.unique(truth))
+
+
+def read_outcomes(texts):
+    """Of several runs on the same objects: for each class an array of shape (runs, objects), whether it was right.
+
+    Raises
+    ------
+    ValueError
+        If they are not of the same objects, as far as numbers tell.
+    """
+    runs = [text.split() for text in texts]
+    sizes = {tuple(map(len, run)) for run in runs}
+    if len(sizes) > 1:
+        numbers = " and ".join(sorted(" + ".join(map(str, one)) for one in sizes))
+        raise ValueError(f"the runs were scored on different test objects, {numbers}: give both sides one test set")
+    return [np.array([list(word) for word in words]) == "." for words in zip(*runs, strict=True)]
+
+
 def confidence_bins(confidence):
     """Which of ECE_BINS equal bins each confidence falls into, ndarray of int."""
     return np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)

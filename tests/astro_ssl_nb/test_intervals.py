@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import astro_ssl_nb as ssl
+from astro_ssl_nb.scores import outcomes
 
 
 def made_up(scores, probe="finetune", spread=0.001, seeds=3):
@@ -139,6 +140,51 @@ def test_differences_are_paired_by_seed():
         ssl.paired_difference(strangers, *pair, n_labels=5)
     with pytest.raises(ValueError, match="no run of arm 'imagenet'"):
         ssl.paired_difference(curve, ("imagenet", "linear"), ("scratch", "linear"), n_labels=5)
+
+
+def of_equal_arms(rng, n_draws=20, n_objects=200):
+    """A curve of two arms that are equally good at large: each finds some objects hard, and never the same ones."""
+    truth, rows = np.repeat(["A", "B"], [n_objects // 2, n_objects // 2]), []
+    for arm in ("pretext", "scratch"):
+        likely = 1 / (1 + np.exp(-rng.normal(2, 2, n_objects)))
+        for seed in range(n_draws):
+            right = rng.random(n_objects) < likely
+            text = outcomes(truth, np.where(right, truth, "C"))
+            rows.append((arm, "linear", 5, seed, right.mean(), right.mean(), text))
+    names = ["arm", "probe", "n_labels", "seed", "accuracy", "balanced_accuracy", "outcomes"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_equal_arms_are_rarely_told_apart_by_the_objects_of_one_test_set():
+    rng, pair = np.random.default_rng(0), (("pretext", "linear"), ("scratch", "linear"))
+    curves = [of_equal_arms(rng) for _ in range(150)]
+
+    def told_apart(curve):
+        return ssl.paired_differences(curve, [pair], metric="balanced_accuracy").holds.item() != "open"
+
+    assert np.mean([told_apart(curve) for curve in curves]) < 0.1
+    of_draws = np.mean([told_apart(curve.drop(columns="outcomes")) for curve in curves])
+    assert of_draws > 0.3, "these are curves that draws of labels alone would misjudge"
+
+
+def test_an_interval_of_draws_and_objects_is_that_of_draws_where_objects_do_not_matter():
+    rng, rows = np.random.default_rng(0), []
+    for seed, share in enumerate(rng.uniform(0.7, 0.9, 10)):  # what differs is the draw alone, for all objects alike
+        for arm, likely in (("pretext", share), ("scratch", 0.7)):
+            right = rng.permutation(4000) < 4000 * likely
+            rows.append((arm, "linear", 5, seed, right.mean(), " ".join(["".join(np.where(right, ".", "x"))] * 2)))
+    curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy", "outcomes"])
+    pair = ("pretext", "linear"), ("scratch", "linear")
+    both, alone = (ssl.paired_difference(one, *pair, n_labels=5) for one in (curve, curve.drop(columns="outcomes")))
+    np.testing.assert_allclose(both, alone, atol=0.003)
+    assert both[2] - both[0] >= alone[2] - alone[0] - 1e-12
+
+
+def test_sides_that_were_scored_on_other_objects_are_refused():
+    curve = of_equal_arms(np.random.default_rng(0), 3)
+    shorter = curve.outcomes.where(curve.arm == "pretext", curve.outcomes.str[:-1])
+    with pytest.raises(ValueError, match=r"different test objects, 100 \+ 100 and 100 \+ 99: give both sides one test"):
+        ssl.paired_difference(curve.assign(outcomes=shorter), ("pretext", "linear"), ("scratch", "linear"), n_labels=5)
 
 
 def test_a_difference_is_of_the_metric_asked_for_and_its_verdict_has_its_sign():

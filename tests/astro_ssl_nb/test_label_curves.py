@@ -29,12 +29,22 @@ def curve(parts, backbone, short_fine_tunings):
 
 def test_a_row_a_run(curve):
     names = ["arm", "probe", "n_labels", "seed", "accuracy", "balanced_accuracy", "macro_f1", "ece", "brier", "seconds"]
+    names.append("outcomes")
     assert list(curve.columns) == names
     runs = curve.groupby(["arm", "probe"]).size().to_dict()
     arms = ("pretext", "scratch", "photometry", "sizes", "both", "apertures")
     frozen = {(arm, probe): 4 for arm in arms for probe in ("linear", "knn")}
     assert runs == frozen | {("pretext", "finetune"): 4, ("scratch", "finetune"): 4}
     assert curve.seconds.gt(0).all() and curve.accuracy.between(0, 1).all()
+
+
+def test_the_outcomes_of_a_run_are_those_of_its_test_objects(curve, parts):
+    words = curve.outcomes.str.split()
+    numbers = np.unique(parts[2].labels("class"), return_counts=True)[1].tolist()
+    assert all(list(map(len, word)) == numbers for word in words)
+    shares = np.array([[part.count(".") / len(part) for part in word] for word in words])
+    np.testing.assert_allclose(shares.mean(axis=1), curve.balanced_accuracy)
+    np.testing.assert_allclose(shares @ numbers / sum(numbers), curve.accuracy)
 
 
 def test_the_control_knows_only_its_columns(curve):
