@@ -17,6 +17,7 @@ import astro_ssl_nb as ssl
 from ..paths import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.timeout(3600)  # whichever test comes first runs the whole course
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -37,14 +38,8 @@ def test_a_notebook_is_clean_and_has_the_shape_of_the_course(path):
             assert after.cell_type == "markdown", "a figure is followed by what to see in it"
 
 
-@pytest.fixture
-def run(course_run):
-    return course_run
-
-
-@pytest.mark.timeout(3600)  # whichever comes first runs the whole course
-def test_the_course_runs_from_the_archive_to_the_numbers(run):
-    summary = json.loads((run / "summary.json").read_text())
+def test_the_course_runs_from_the_archive_to_the_numbers(course_run):
+    summary = json.loads((course_run / "summary.json").read_text())
     assert list(summary["sections"]) == list(summary["notebooks"]) == [path.stem for path in NOTEBOOKS]
     assert all(one["seconds"] > 0 and one["peak_memory_mb"] > 50 for one in summary["notebooks"].values())
     assert all(section["headline"] for section in summary["sections"].values())
@@ -58,18 +53,16 @@ def test_the_course_runs_from_the_archive_to_the_numbers(run):
     assert arms == {"pretext", "imagenet", "scratch", "photometry", "apertures", "catalogue", "both"}
 
 
-@pytest.mark.timeout(3600)
-def test_what_the_course_leaves_can_be_used(run):
-    sgq = ssl.CutoutSet.open(run / "data" / "sgq")
-    features = ssl.embed(run / "backbone.safetensors", sgq)
+def test_what_the_course_leaves_can_be_used(course_run):
+    sgq = ssl.CutoutSet.open(course_run / "data" / "sgq")
+    features = ssl.embed(course_run / "backbone.safetensors", sgq)
     assert features.shape == (180, 512) and np.isfinite(features).all()
 
 
-@pytest.mark.timeout(3600)
-def test_every_figure_says_what_it_shows(run, book_module):
+def test_every_figure_says_what_it_shows(course_run, book_module):
     drawn = {}
     for path in NOTEBOOKS:
-        executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
+        executed = nbformat.read(course_run / "notebooks" / path.name, as_version=4)
         outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
         drawn[path.stem] = [out.metadata["image/png"] for out in outputs if "image/png" in out.get("data", {})]
     for name, said in drawn.items():
@@ -79,9 +72,8 @@ def test_every_figure_says_what_it_shows(run, book_module):
         assert any(all(word in one["caption"].lower() for word in words) for one in drawn[name]), words
 
 
-@pytest.mark.timeout(3600)
-def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, monkeypatch):
-    sgq = ssl.CutoutSet.open(run / "data" / "sgq")
+def test_pictures_of_ones_own_are_classified_as_the_readme_says(course_run, tmp_path, monkeypatch):
+    sgq = ssl.CutoutSet.open(course_run / "data" / "sgq")
     two = sgq[np.isin(sgq.labels("class"), ["GALAXY", "STAR"])][:90]
     files = [f"{row}.png" for row in range(len(two))]
     for name, some in {"images": slice(80), "more": slice(80, 90)}.items():
@@ -94,20 +86,19 @@ def test_pictures_of_ones_own_are_classified_as_the_readme_says(run, tmp_path, m
     monkeypatch.setattr("astro_ssl_nb.finetuning.STEPS", 5)  # the task is easy, and the course has whole fine-tunings
     code = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
     said: dict = {}
-    exec(code.replace("runs/demo", str(run)), said)
+    exec(code.replace("runs/demo", str(course_run)), said)
     assert len(said["curve"]) == 3 * 2 * 5 and said["answers"].index.tolist() == files[80:]
     assert (said["answers"].idxmax(axis=1).to_numpy() == two[80:].labels("class")).mean() > 0.5
 
 
-@pytest.mark.timeout(3600)
-def test_papermill_alone_runs_a_notebook_as_the_readme_says(run):
+def test_papermill_alone_runs_a_notebook_as_the_readme_says(course_run):
     command = re.search(r"^\S*/papermill (.+)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)[1]
-    words = [sys.executable, "-m", "papermill", *shlex.split(command.replace("demo", run.name))]
-    finished = subprocess.run(words, cwd=run.parents[1], capture_output=True, text=True)
+    words = [sys.executable, "-m", "papermill", *shlex.split(command.replace("demo", course_run.name))]
+    finished = subprocess.run(words, cwd=course_run.parents[1], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    cells = nbformat.read(run / "where_it_fails.ipynb", as_version=4).cells
+    cells = nbformat.read(course_run / "where_it_fails.ipynb", as_version=4).cells
     given = [cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
-    assert len(given) == 1 and f'run = "{run.name}"\nn_labels = 10' in given[0]
+    assert len(given) == 1 and f'run = "{course_run.name}"\nn_labels = 10' in given[0]
 
 
 @pytest.mark.parametrize("preset", sorted((REPOSITORY / "notebooks/presets").glob("*.yml")), ids=lambda path: path.stem)
