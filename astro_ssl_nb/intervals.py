@@ -151,14 +151,14 @@ def _crossed_interval(differences, shares):
     from scipy import stats
 
     sizes = np.array([one.shape[1] for one in differences])
-    n_draws, of_objects, left = len(differences[0]), 0.0, 0.0
-    of_draw = sum(share * one.mean(axis=1) for share, one in zip(shares(sizes), differences, strict=True))
-    for share, one in zip(shares(sizes), differences, strict=True):
+    weights, n_draws, of_objects, left = shares(sizes), len(differences[0]), 0.0, 0.0
+    of_draw = sum(weight * one.mean(axis=1) for weight, one in zip(weights, differences, strict=True))
+    for weight, one in zip(weights, differences, strict=True):
         n = max(one.shape[1], 2)  # of an object that is alone in its class, nothing says how others would differ
         means = one.mean(axis=0)
         rest = one - means - one.mean(axis=1, keepdims=True) + one.mean()
-        of_objects += share**2 * ((means - means.mean()) ** 2).sum() / (n - 1) / n
-        left += share**2 * (rest**2).sum() / ((n - 1) * (n_draws - 1)) / (n * n_draws)
+        of_objects += weight**2 * ((means - means.mean()) ** 2).sum() / (n - 1) / n
+        left += weight**2 * (rest**2).sum() / ((n - 1) * (n_draws - 1)) / (n * n_draws)
     of_draws, mean = of_draw.var(ddof=1) / n_draws, of_draw.mean()
     variance = max(of_draws + of_objects - left, of_draws, of_objects)
     if variance == 0:
