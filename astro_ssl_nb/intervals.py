@@ -184,7 +184,7 @@ def paired_differences(curve, pairs, *, n_labels=None, metric="accuracy"):
     -------
     DataFrame with columns `n_labels, better, worse, mean, low, high, holds`
         `holds` is "yes" where the interval lies above 0, "the reverse" where it lies below, and "open" otherwise, also
-        where all differences are the same: draws that do not differ are no evidence.
+        where it has no width: draws that do not differ are no evidence.
 
     Raises
     ------
