@@ -165,7 +165,9 @@ def _crossed_interval(differences, shares):
         return mean, mean, mean
     free = n_draws - 1, max(sizes.sum() - len(sizes), 1)
     scatter = of_draws**2 / free[0] + of_objects**2 / free[1] + left**2 / (free[0] * free[1])
-    half = stats.t.ppf(0.975, max(variance**2 / scatter, free[0])) * np.sqrt(variance)
+    half = stats.t.ppf(0.975, variance**2 / scatter) * np.sqrt(variance)
+    # Of two or three draws the degrees of freedom are a guess: the interval is never narrower than that of draws alone.
+    half = max(half, stats.t.ppf(0.975, free[0]) * np.sqrt(of_draws))
     return mean, mean - half, mean + half
 
 
