@@ -125,6 +125,7 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
     _refuse_repeats(curve)
     better, worse = tuple(better), tuple(worse)
     rows = curve[curve.n_labels == n_labels].set_index(["arm", "probe", "seed"]).sort_index()
+    rows = rows.assign(outcomes=rows.get("outcomes"))  # a table that somebody made may lack them
     runs = rows[metric]
     for arm, probe in (better, worse):
         if (arm, probe) not in runs.index.droplevel("seed"):
@@ -136,9 +137,10 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
             "give both the same draws of labels"
         )
     n_seeds = len(differences)
-    if metric not in SHARES or "outcomes" not in curve or n_seeds < 2:
+    texts = rows["outcomes"].loc[[(*side, seed) for side in (better, worse) for seed in differences.index]]
+    if metric not in SHARES or n_seeds < 2 or texts.isna().any():
         return mean_interval(differences)
-    marks = read_outcomes([rows.outcomes[(*side, seed)] for side in (better, worse) for seed in differences.index])
+    marks = read_outcomes(texts)
     return _crossed_interval([1.0 * mark[:n_seeds] - mark[n_seeds:] for mark in marks], SHARES[metric])
 
 

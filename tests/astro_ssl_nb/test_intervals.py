@@ -175,7 +175,11 @@ def test_an_interval_of_draws_and_objects_is_that_of_draws_where_objects_do_not_
             rows.append((arm, "linear", 5, seed, right.mean(), " ".join(["".join(np.where(right, ".", "x"))] * 2)))
     curve = pd.DataFrame(rows, columns=["arm", "probe", "n_labels", "seed", "accuracy", "outcomes"])
     pair = ("pretext", "linear"), ("scratch", "linear")
-    both, alone = (ssl.paired_difference(one, *pair, n_labels=5) for one in (curve, curve.drop(columns="outcomes")))
+    partly = curve.assign(outcomes=curve.outcomes.where(curve.arm == "pretext"))  # beside a table of another hand
+    both, alone, half = (
+        ssl.paired_difference(one, *pair, n_labels=5) for one in (curve, curve.drop(columns="outcomes"), partly)
+    )
+    assert half == alone
     np.testing.assert_allclose(both, alone, atol=0.003)
     assert both[2] - both[0] >= alone[2] - alone[0] - 1e-12
 
