@@ -147,29 +147,29 @@ def paired_difference(curve, better, worse, *, n_labels, metric="accuracy"):
 def _crossed_interval(differences, shares):
     """Mean and 95 % interval over draws and objects of paired differences: of each class an array (draws, objects).
 
-    Each draw meets each object, so that the variances of both add, less what both hold of the scatter that is left
+    Each draw meets each object, so that the variances of both add, less the interaction, which both hold
     (Satterthwaite 1946, Biometrics Bulletin 2, 110, for the degrees of freedom).
     """
     from scipy import stats
 
     sizes = np.array([one.shape[1] for one in differences])
-    weights, n_draws, of_objects, left = shares(sizes), len(differences[0]), 0.0, 0.0
-    of_draw = sum(weight * one.mean(axis=1) for weight, one in zip(weights, differences, strict=True))
+    weights, n_draws, of_objects, interaction = shares(sizes), len(differences[0]), 0.0, 0.0
+    by_draw = sum(weight * one.mean(axis=1) for weight, one in zip(weights, differences, strict=True))
     for weight, one in zip(weights, differences, strict=True):
         n = max(one.shape[1], 2)  # of an object that is alone in its class, nothing says how others would differ
         means = one.mean(axis=0)
         rest = one - means - one.mean(axis=1, keepdims=True) + one.mean()
         of_objects += weight**2 * ((means - means.mean()) ** 2).sum() / (n - 1) / n
-        left += weight**2 * (rest**2).sum() / ((n - 1) * (n_draws - 1)) / (n * n_draws)
-    of_draws, mean = of_draw.var(ddof=1) / n_draws, of_draw.mean()
-    variance = max(of_draws + of_objects - left, of_draws, of_objects)
+        interaction += weight**2 * (rest**2).sum() / ((n - 1) * (n_draws - 1)) / (n * n_draws)
+    of_draws, mean = by_draw.var(ddof=1) / n_draws, by_draw.mean()
+    variance = max(of_draws + of_objects - interaction, of_draws, of_objects)
     if variance == 0:
         return mean, mean, mean
-    free = n_draws - 1, max(sizes.sum() - len(sizes), 1)
-    scatter = of_draws**2 / free[0] + of_objects**2 / free[1] + left**2 / (free[0] * free[1])
+    freedom = n_draws - 1, max(sizes.sum() - len(sizes), 1)
+    scatter = of_draws**2 / freedom[0] + of_objects**2 / freedom[1] + interaction**2 / (freedom[0] * freedom[1])
     half = stats.t.ppf(0.975, variance**2 / scatter) * np.sqrt(variance)
     # Of two or three draws the degrees of freedom are a guess: the interval is never narrower than that of draws alone.
-    half = max(half, stats.t.ppf(0.975, free[0]) * np.sqrt(of_draws))
+    half = max(half, stats.t.ppf(0.975, freedom[0]) * np.sqrt(of_draws))
     return mean, mean - half, mean + half
 
 

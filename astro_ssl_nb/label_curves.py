@@ -257,8 +257,8 @@ def _run(task, truth, classes):
     start = time.perf_counter()
     probabilities = _probabilities(*task)
     seconds = time.perf_counter() - start
-    right = outcomes(truth, classes[probabilities.argmax(1)])
-    return {**classification_scores(truth, probabilities, classes), "seconds": seconds, "outcomes": right}
+    scores = classification_scores(truth, probabilities, classes)
+    return {**scores, "seconds": seconds, "outcomes": outcomes(truth, classes[probabilities.argmax(1)])}
 
 
 def _probabilities(function, arguments, options):
